@@ -1,7 +1,7 @@
 """Every error a user can meet, each with the exit code the command line gives it.
 
     AntiphonError                 1   anything below; catch this one
-    ├── ConfigError               2   an option, control, setting or data file that cannot be accepted
+    ├── ConfigError               2   an option, control, setting or data file not accepted
     ├── AudioError                1   sound that cannot be used
     │   ├── AudioDecodeError      1   not audio, or damaged beyond what can be saved
     │   ├── AudioLimitError       1   longer or larger than the cap allows

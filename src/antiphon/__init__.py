@@ -1,0 +1,51 @@
+"""antiphon: music in, true words out; words in, music out.
+
+The public names below are resolved when first used, so that importing antiphon stays cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from antiphon.audio import Waveform as Waveform
+    from antiphon.controls import Controls as Controls
+    from antiphon.errors import AntiphonError as AntiphonError
+    from antiphon.errors import AudioError as AudioError
+    from antiphon.errors import ConfigError as ConfigError
+    from antiphon.errors import ModelMissingError as ModelMissingError
+    from antiphon.facts import Facts as Facts
+    from antiphon.score import Score as Score
+
+_HOMES = {
+    "AntiphonError": "antiphon.errors",
+    "AudioError": "antiphon.errors",
+    "ConfigError": "antiphon.errors",
+    "Controls": "antiphon.controls",
+    "Facts": "antiphon.facts",
+    "ModelMissingError": "antiphon.errors",
+    "Score": "antiphon.score",
+    "Waveform": "antiphon.audio",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+try:
+    __version__ = version("antiphon")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'antiphon' has no attribute {name!r}")
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOMES))
