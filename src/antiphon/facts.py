@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 
 from antiphon.plain import read_json
 
@@ -172,7 +172,7 @@ class Facts:
     clipping: Clipping
     timbre: Timbre
     damage: DamageReport
-    pitch: Pitch | None = field(default=None)
+    pitch: Pitch | None = None
 
     def with_path(self, path: str | None) -> Facts:
         """The same facts under another path."""
@@ -181,6 +181,8 @@ class Facts:
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON; a `reason` appears only where something could not be measured."""
         data: dict[str, object] = asdict(self)
+        if self.pitch is None:  # tracked only on request
+            del data["pitch"]
         return {
             name: {k: v for k, v in group.items() if k != "reason" or v is not None}
             if isinstance(group, Mapping)
