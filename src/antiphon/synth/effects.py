@@ -1,0 +1,175 @@
+"""What is done to a whole mix: reverb, loudness, limiter, tail. Knows no note and no score."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from antiphon.audio.waveform import FloatArray
+
+TARGET_LUFS = -17.0
+CEILING_DB = -1.2  # sample peak; leaves room for the peaks between samples
+MAX_LIMITING_DB = 6.0  # beyond this a limiter is heard: sparse drums stay quieter instead
+FLOOR_DB = -66.0  # what lies below the peak by more than this is the end of the tail
+
+_REVERB_SECONDS = 1.7
+_PRE_DELAY_SECONDS = 0.018
+_LOUDNESS_BLOCK_SECONDS = 0.4  # ITU-R BS.1770
+_CHUNK_FRAMES = 1 << 20
+
+
+def reverb_response(sample_rate: int) -> FloatArray:
+    """A synthetic hall [2, T], unit energy per channel.
+
+    Band-wise exponentially decaying noise after Moorer (1979), with highs that die first as air
+    absorbs them, a few early reflections, and independent noise left and right for width.
+    """
+    from scipy.fft import irfft, rfft
+
+    frames = int(_REVERB_SECONDS * sample_rate)
+    pre_delay = int(_PRE_DELAY_SECONDS * sample_rate)
+    seconds = np.arange(frames) / sample_rate
+    rng = np.random.default_rng(1979)
+    noise = rfft(rng.standard_normal((2, frames)), axis=1)
+    hertz = np.fft.rfftfreq(frames, 1 / sample_rate)
+    response = np.zeros((2, frames))
+    # (centre of an octave-wide band, seconds to fall by 60 dB, level)
+    for centre_hz, rt60_seconds, level in (
+        (200.0, 1.5, 0.6), (500.0, 1.6, 0.8), (1250.0, 1.5, 1.0), (3000.0, 1.2, 0.8),
+        (7000.0, 0.7, 0.5),
+    ):  # fmt: skip
+        octaves = np.log2(np.maximum(hertz, 1.0) / centre_hz)
+        band = irfft(noise * np.exp(-0.5 * (octaves / 0.55) ** 2), frames, axis=1)
+        response += level * band * 10.0 ** (-3.0 * seconds / rt60_seconds)
+    response *= np.minimum(1.0, seconds / 0.012)  # diffuse sound builds up
+    response *= np.clip((_REVERB_SECONDS - seconds) / 0.2, 0.0, 1.0)
+    scale = np.abs(response).max()
+    for channel in range(2):
+        for delay_seconds in rng.uniform(0.0, 0.045, size=6):
+            sign = rng.choice((-1.0, 1.0))
+            response[channel, int(delay_seconds * sample_rate)] += sign * scale * rng.uniform(1, 2)
+    response /= np.sqrt((response**2).sum(axis=1, keepdims=True))
+    return np.pad(response, ((0, 0), (pre_delay, 0))).astype(np.float32)
+
+
+def add_reverb(mix: FloatArray, send: FloatArray, response: FloatArray) -> None:
+    """Add `send` [T] convolved with `response` [2, R] to `mix` [2, T] in place, by overlap-add."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
+    length = response.shape[1]
+    size = next_fast_len(max(4 * length, 1024), real=True)
+    hop = size - length + 1
+    spectrum = rfft(response, size, axis=1)  # [2, size/2 + 1] complex64
+    total = mix.shape[1]
+    for start in range(0, min(total, send.shape[0]), hop):
+        block = send[start : start + hop]
+        if not block.any():
+            continue
+        wet = irfft(spectrum * rfft(block, size), size, axis=1)
+        stop = min(start + size, total)
+        mix[:, start:stop] += wet[:, : stop - start]
+
+
+def loudness_lufs(mix: FloatArray, sample_rate: int) -> float:
+    """Gated loudness of `mix` [C, T] after ITU-R BS.1770-4; -inf for silence.
+
+    The blocks do not overlap and the weighting is applied to spectra, which agrees with the
+    standard's filters within 0.2 LU on music and costs a fifth.
+    """
+    from scipy.fft import rfft
+
+    size = round(_LOUDNESS_BLOCK_SECONDS * sample_rate)
+    count = mix.shape[1] // size
+    if count == 0:
+        mix = np.pad(mix, ((0, 0), (0, size - mix.shape[1])))
+        count = 1
+    weights = (_k_weighting(np.fft.rfftfreq(size, 1 / sample_rate)) ** 2).astype(np.float32)
+    powers = []
+    for first in range(0, count, 32):
+        last = min(first + 32, count)
+        blocks = mix[:, first * size : last * size].reshape(mix.shape[0], last - first, size)
+        spectra = rfft(blocks, axis=2)
+        squared = spectra.real**2 + spectra.imag**2  # [C, blocks, bins]
+        powers.append((squared @ weights).sum(axis=0) * (2.0 / size**2))
+    power = np.concatenate(powers)
+    gate = 10.0 ** ((-70.0 + 0.691) / 10.0)
+    if not (power > gate).any():
+        return float("-inf")
+    gate = max(gate, 0.1 * float(power[power > gate].mean()))  # 10 LU below the first mean
+    return float(-0.691 + 10.0 * np.log10(power[power > gate].mean()))
+
+
+def _k_weighting(hertz: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FloatArray:
+    """Magnitude of the two filters of BS.1770 (their bilinear form at 48 kHz)."""
+
+    def normalised(centre_hz: float) -> np.ndarray[tuple[int], np.dtype[np.complex128]]:
+        warped = np.tan(np.pi * np.minimum(hertz, 23900.0) / 48000.0)
+        return 1j * warped / np.tan(np.pi * centre_hz / 48000.0)
+
+    s = normalised(1681.974450955533)
+    high = 10.0 ** (3.999843853973347 / 20.0)
+    shelf = (high * s**2 + high**0.4996667741545416 * s / 0.7071752369554196 + 1.0) / (
+        s**2 + s / 0.7071752369554196 + 1.0
+    )
+    s = normalised(38.13547087602444)
+    high_pass = s**2 / (s**2 + s / 0.5003270373238773 + 1.0)
+    return np.abs(shelf * high_pass).astype(np.float32)
+
+
+def master(mix: FloatArray, sample_rate: int) -> None:
+    """Bring `mix` [C, T] in place to `TARGET_LUFS` with peaks under `CEILING_DB`.
+
+    Silence stays silence. Where the peaks would need more than `MAX_LIMITING_DB` of limiting the
+    whole stays quieter.
+    """
+    peak = float(max(mix.max(initial=0.0), -mix.min(initial=0.0)))
+    if peak == 0.0:
+        return
+    ceiling = 10.0 ** (CEILING_DB / 20.0)
+    gain = 10.0 ** ((TARGET_LUFS - loudness_lufs(mix, sample_rate)) / 20.0)
+    gain = min(gain, ceiling / peak * 10.0 ** (MAX_LIMITING_DB / 20.0))
+    mix *= np.float32(gain)
+    if gain * peak > ceiling:
+        _limit(mix, sample_rate, ceiling)
+
+
+def _limit(mix: FloatArray, sample_rate: int, ceiling: float) -> None:
+    """Look-ahead limiter in place: a gain that bends over 40 ms to both sides of each peak."""
+    from scipy.ndimage import minimum_filter1d
+
+    hop = 32
+    count = -(-mix.shape[1] // hop)
+    peaks = np.zeros(count)
+    for start in range(0, mix.shape[1], _CHUNK_FRAMES):
+        chunk = np.abs(mix[:, start : start + _CHUNK_FRAMES]).max(axis=0)
+        chunk = np.pad(chunk, (0, -chunk.size % hop))
+        first = start // hop
+        peaks[first : first + chunk.size // hop] = chunk.reshape(-1, hop).max(axis=1)
+    needed = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
+    reach = max(1, round(0.04 * sample_rate / hop))
+    # One hop more than the smoothing reaches, because the gain is interpolated between hops.
+    lowest = minimum_filter1d(needed, 2 * (reach + 1) + 1, mode="nearest")
+    window = np.hanning(2 * reach + 3)[1:-1]
+    padded = np.pad(lowest, reach, mode="edge")
+    gains = np.convolve(padded, window / window.sum(), mode="valid")
+    centres = (np.arange(count) + 0.5) * hop
+    for start in range(0, mix.shape[1], _CHUNK_FRAMES):
+        stop = min(start + _CHUNK_FRAMES, mix.shape[1])
+        nearby = gains[max(start // hop - 1, 0) : stop // hop + 2]
+        if nearby.min() < 1.0 - 1e-9:
+            mix[:, start:stop] *= np.interp(np.arange(start, stop), centres, gains)
+
+
+def ring_out(mix: FloatArray, sample_rate: int, minimum_frames: int) -> FloatArray:
+    """Cut `mix` [C, T] where it has died away, never before `minimum_frames`; fade the last 50 ms.
+
+    Returns a view.
+    """
+    peak = float(max(mix.max(initial=0.0), -mix.min(initial=0.0)))
+    floor = peak * 10.0 ** (FLOOR_DB / 20.0)
+    end = mix.shape[1]
+    step = max(1, sample_rate // 20)
+    while end - step >= minimum_frames and np.abs(mix[:, end - step : end]).max() <= floor:
+        end -= step
+    fade = min(step, end)
+    mix[:, end - fade : end] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    return mix[:, :end]
