@@ -1,0 +1,48 @@
+# One venv, made with pip, from nothing but Python and make. `make demo` is the first thing to try.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test test-all check bench docs build clean
+
+demo: $(VENV)/.installed  ## arrange a piece, hear it measured and described
+	$(BIN)/antiphon demo --output-dir demo
+
+test: $(VENV)/.installed-dev  ## the default tests with coverage
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=term:skip-covered
+
+test-all: $(VENV)/.installed-dev  ## the slow ones too
+	$(BIN)/python -m pytest -m "not gpu and not network"
+
+check: $(VENV)/.installed-dev  ## lint, formatting, strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-bench  ## measure everything that docs/bench.md states, and write it
+	$(BIN)/python bench/run.py
+
+docs: $(VENV)/.installed-dev  ## docs/commands.md from the help texts
+	$(BIN)/typer antiphon.cli.main utils docs --name antiphon --title "Commands" --output docs/commands.md
+
+build: $(VENV)/.installed-dev  ## wheel and sdist in dist/
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) dist build demo .coverage .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable ".[bench]"
+	touch $@ $(VENV)/.installed $(VENV)/.installed-dev
