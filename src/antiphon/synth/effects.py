@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from antiphon.audio.waveform import FloatArray
 
@@ -82,7 +83,7 @@ def loudness_lufs(mix: FloatArray, sample_rate: int) -> float:
     if count == 0:
         mix = np.pad(mix, ((0, 0), (0, size - mix.shape[1])))
         count = 1
-    weights = (_k_weighting(np.fft.rfftfreq(size, 1 / sample_rate)) ** 2).astype(np.float32)
+    weights = k_weighting(np.fft.rfftfreq(size, 1 / sample_rate)) ** 2
     powers = []
     for first in range(0, count, 32):
         last = min(first + 32, count)
@@ -98,21 +99,18 @@ def loudness_lufs(mix: FloatArray, sample_rate: int) -> float:
     return float(-0.691 + 10.0 * np.log10(power[power > gate].mean()))
 
 
-def _k_weighting(hertz: np.ndarray[tuple[int], np.dtype[np.float64]]) -> FloatArray:
-    """Magnitude of the two filters of BS.1770 (their bilinear form at 48 kHz)."""
-
-    def normalised(centre_hz: float) -> np.ndarray[tuple[int], np.dtype[np.complex128]]:
-        warped = np.tan(np.pi * np.minimum(hertz, 23900.0) / 48000.0)
-        return 1j * warped / np.tan(np.pi * centre_hz / 48000.0)
-
-    s = normalised(1681.974450955533)
+def k_weighting(hertz: NDArray[np.floating]) -> FloatArray:
+    """Magnitude of the two filters of BS.1770 at `hertz` (their bilinear form at 48 kHz)."""
+    warped = np.tan(np.pi * np.minimum(hertz, 23900.0) / 48000.0)
+    s = 1j * warped / np.tan(np.pi * 1681.974450955533 / 48000.0)
     high = 10.0 ** (3.999843853973347 / 20.0)
     shelf = (high * s**2 + high**0.4996667741545416 * s / 0.7071752369554196 + 1.0) / (
         s**2 + s / 0.7071752369554196 + 1.0
     )
-    s = normalised(38.13547087602444)
+    s = 1j * warped / np.tan(np.pi * 38.13547087602444 / 48000.0)
     high_pass = s**2 / (s**2 + s / 0.5003270373238773 + 1.0)
-    return np.abs(shelf * high_pass).astype(np.float32)
+    magnitude: FloatArray = np.abs(shelf * high_pass).astype(np.float32)
+    return magnitude
 
 
 def master(mix: FloatArray, sample_rate: int) -> None:
