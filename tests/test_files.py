@@ -167,6 +167,12 @@ def test_writer_waits_for_the_lock_then_gives_up(
     assert not (tmp_path / "song.INFO").exists()
 
 
+def test_own_file_of_the_user_with_the_name_of_the_lock_stays(tmp_path: Path) -> None:
+    (tmp_path / "poetry.lock").write_text("mine")
+    atomic_write(tmp_path / "poetry", b"x")
+    assert (tmp_path / "poetry.lock").read_text() == "mine"
+
+
 def test_what_is_read_inside_is_what_gets_replaced(tmp_path: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")

@@ -105,9 +105,10 @@ def _locked(target: Path) -> Iterator[None]:
         yield
     finally:
         # Before the release: a waiter that opened the old file sees that it has no name any more
-        # and starts over. Windows keeps an open file.
+        # and starts over. Windows keeps an open file. Somebody's own `x.lock` has a content.
         with suppress(OSError):
-            lock_path.unlink()
+            if lock_path.stat().st_size == 0:
+                lock_path.unlink()
         lock.release()
 
 
