@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from antiphon.audio.fetching import fetch as fetch
     from antiphon.audio.limits import Limits as Limits
     from antiphon.audio.reading import Recording as Recording
-    from antiphon.audio.reading import Source as Source
     from antiphon.audio.reading import open_stream as open_stream
     from antiphon.audio.reading import read as read
     from antiphon.audio.resampling import Resampler as Resampler
     from antiphon.audio.resampling import resample as resample
+    from antiphon.audio.sources import Source as Source
     from antiphon.audio.stream import AudioStream as AudioStream
     from antiphon.audio.waveform import FloatArray as FloatArray
     from antiphon.audio.waveform import Waveform as Waveform
@@ -64,7 +64,7 @@ _HOMES = {
     "Limits": "limits",
     "Recording": "reading",
     "Resampler": "resampling",
-    "Source": "reading",
+    "Source": "sources",
     "Waveform": "waveform",
     "fetch": "fetching",
     "open_stream": "reading",

@@ -1,31 +1,28 @@
 """Read sound from a path, bytes or a file object: bounded, streamed, with a damage report.
 
-One door for every caller: what is decoded, how much of it and with which protection is decided
+One door for every caller: what may be decoded, how much of it and behind which wall is decided
 here and nowhere else.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from antiphon.audio.damage import Damage, DamageMeter, length_problem
-from antiphon.audio.limits import Limits
+from antiphon.audio.damage import Damage
+from antiphon.audio.direct import DirectStream
+from antiphon.audio.limits import BYTES_PER_SAMPLE, Limits
 from antiphon.audio.resampling import Resampler
-from antiphon.audio.sndfile import SoundFileDecoder
+from antiphon.audio.sources import Source, open_source
 from antiphon.audio.stream import AudioStream
 from antiphon.audio.waveform import FloatArray, Waveform
-from antiphon.errors import AudioDecodeError, AudioTooShortError, ConfigError, StorageError
+from antiphon.errors import AudioLimitError, ConfigError
 
-Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+DEFAULT_LIMITS = Limits()
+MAX_TRUSTED_BYTES = 512 * 2**20  # allocated on the header's word; more only as it is decoded
 
 
 @dataclass(frozen=True)
@@ -41,15 +38,28 @@ def open_stream(
     *,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = DEFAULT_LIMITS,
     isolated: bool = False,
 ) -> AudioStream:
-    """Open a recording for reading block by block; see `AudioStream`."""
-    _check_range(start_seconds, duration_seconds)
+    """Open a recording, or a part of it (to the sample), for reading block by block.
+
+    `source` is a path, the bytes of a file, or a binary file object, which is read from its
+    beginning. With `isolated`, decoding happens in a child process under the limits' caps on time
+    and memory: what crashes or exhausts it becomes an AudioDecodeError here.
+
+    Raises StorageError for a path that cannot be read, AudioDecodeError for what is not audio,
+    AudioLimitError on the header's word, AudioTooShortError for a start past the end,
+    DependencyError for a format that needs the `codecs` extra, ConfigError for a bad argument.
+    """
+    if not (math.isfinite(start_seconds) and start_seconds >= 0):
+        raise ConfigError(f"start_seconds is {start_seconds}; expected 0 or more")
+    if duration_seconds is not None and not 0 < duration_seconds < math.inf:
+        raise ConfigError(f"duration_seconds is {duration_seconds}; expected more than 0")
     if isolated:
-        raise NotImplementedError("isolated")
-    file, name = _open(source)
-    return _DirectStream(file, name, start_seconds, duration_seconds, limits)
+        from antiphon.audio.isolated import IsolatedStream
+
+        return IsolatedStream(source, start_seconds, duration_seconds, limits)
+    return DirectStream(open_source(source, limits), start_seconds, duration_seconds, limits)
 
 
 def read(
@@ -59,10 +69,14 @@ def read(
     mono: bool = False,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = DEFAULT_LIMITS,
     isolated: bool = False,
 ) -> Recording:
-    """Read a recording, or a part of it, into memory."""
+    """Read a recording, or a part of it, into memory: samples [C, T], [1, T] with `mono`.
+
+    `mono` takes the mean of the channels, `sample_rate` resamples (soxr HQ); both while the file
+    is decoded, so that only the result is held. Arguments and errors otherwise as `open_stream`.
+    """
     with open_stream(
         source,
         start_seconds=start_seconds,
@@ -70,119 +84,54 @@ def read(
         limits=limits,
         isolated=isolated,
     ) as stream:
-        rate = sample_rate or stream.sample_rate
-        resampler = Resampler(stream.sample_rate, rate, 1 if mono else stream.channels)
-        parts = []
-        for block in stream.blocks():
-            part = block.mean(axis=0, keepdims=True) if mono and stream.channels > 1 else block
-            parts.append(resampler.process(part))
-        parts.append(resampler.flush())
-        return Recording(Waveform(np.concatenate(parts, axis=1), rate), stream.damage())
+        rate = stream.sample_rate if sample_rate is None else sample_rate
+        channels = 1 if mono else stream.channels
+        resampler = Resampler(stream.sample_rate, rate, channels)
+        seconds = duration_seconds or stream.declared_seconds or 0.0
+        samples = _Growing(channels, math.ceil(seconds * rate) + 1)
+        for block in _mixed(stream.blocks(), mono):
+            samples.append(resampler.process(block))
+        samples.append(resampler.flush())
+        return Recording(Waveform(samples.take(), rate), stream.damage())
 
 
-def _check_range(start_seconds: float, duration_seconds: float | None) -> None:
-    if not (math.isfinite(start_seconds) and start_seconds >= 0):
-        raise ConfigError(f"start_seconds is {start_seconds}; expected 0 or more")
-    if duration_seconds is not None and not (
-        math.isfinite(duration_seconds) and duration_seconds > 0
-    ):
-        raise ConfigError(f"duration_seconds is {duration_seconds}; expected more than 0")
+def _mixed(blocks: Iterator[FloatArray], mono: bool) -> Iterator[FloatArray]:
+    for block in blocks:
+        yield block.mean(axis=0, keepdims=True) if mono and block.shape[0] > 1 else block
 
 
-def _open(source: Source) -> tuple[BinaryIO, str]:
-    """The source as a seekable binary file, and its name for messages."""
-    if isinstance(source, bytes):
-        return io.BytesIO(source), f"the audio ({len(source):,} bytes)"
-    if not isinstance(source, (str, os.PathLike)):
-        return source, "the audio"
-    path = Path(source)
-    name = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(path))
-    try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise StorageError(f"{name} is a folder; expected an audio file")
-        if not stat.S_ISREG(mode):
-            raise StorageError(f"{name} is not a regular file")
-        return path.open("rb"), name
-    except FileNotFoundError as error:
-        raise StorageError(f"{name} does not exist") from error
-    except OSError as error:
-        raise StorageError(f"{name} cannot be read: {error.strerror}") from error
+class _Growing:
+    """One array [C, T], filled block by block, that never holds the sound twice."""
 
+    def __init__(self, channels: int, frames: int) -> None:
+        most = MAX_TRUSTED_BYTES // (BYTES_PER_SAMPLE * channels)
+        self._data = np.empty((channels, min(frames, most)), np.float32)
+        self._filled = 0
 
-class _DirectStream(AudioStream):
-    """Decodes in this process."""
+    def append(self, block: FloatArray) -> None:
+        end = self._filled + block.shape[1]
+        if end > self._data.shape[1]:
+            self._grow(max(end, self._data.shape[1] * 3 // 2))
+        self._data[:, self._filled : end] = block
+        self._filled = end
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        name: str,
-        start_seconds: float,
-        duration_seconds: float | None,
-        limits: Limits,
-    ) -> None:
-        self._name = name
-        self._limits = limits
-        self._file = file
-        self._decoder = SoundFileDecoder(file, name)
-        self.sample_rate = self._decoder.sample_rate
-        self.channels = self._decoder.channels
-        limits.check_format(name, self.sample_rate, self.channels)
-        frames = self._decoder.frames
-        self.declared_seconds = None if frames is None else frames / self.sample_rate
-        self._start = round(start_seconds * self.sample_rate)
-        self._wanted = (
-            None if duration_seconds is None else max(1, round(duration_seconds * self.sample_rate))
-        )
-        self._expected: int | None = None
-        if frames is not None:
-            if self._start >= frames > 0:
-                raise AudioTooShortError(
-                    f"start_seconds {start_seconds} is past the end of {name} "
-                    f"({self.declared_seconds:.1f} s)"
-                )
-            self._expected = frames - self._start
-            if self._wanted is not None:
-                self._expected = min(self._expected, self._wanted)
-            limits.check_length(name, self._expected, self.sample_rate, self.channels)
-        self._meter = DamageMeter(self.channels)
-        self._problems: list[str] = []
-
-    def blocks(self) -> Iterator[FloatArray]:
-        meter = self._meter
+    def _grow(self, frames: int) -> None:
+        channels = self._data.shape[0]
         try:
-            for block in self._decoder.blocks(self._start):
-                if self._wanted is not None:
-                    block = block[:, : self._wanted - meter.frames]
-                meter.clean(block)
-                self._limits.check_length(self._name, meter.frames, self.sample_rate, self.channels)
-                yield np.ascontiguousarray(block)
-                if meter.frames == self._wanted:
-                    break
-        except AudioDecodeError as error:
-            if not meter.frames:
-                raise
-            self._problems.append(str(error))
-        if not meter.frames:
-            raise AudioTooShortError(f"{self._name} holds no sound (0 samples)")
+            larger = np.empty((channels, frames), np.float32)
+        except MemoryError as error:
+            raise AudioLimitError(
+                f"no memory for {frames:,} frames of {channels} channels; read a part of it "
+                "(start_seconds, duration_seconds), mono, or as a stream"
+            ) from error
+        larger[:, : self._filled] = self._data[:, : self._filled]
+        self._data = larger
 
-    def damage(self) -> Damage:
-        meter = self._meter
-        problems = list(self._problems)
-        seconds = meter.frames / self.sample_rate
-        if self._expected is not None:
-            problem = length_problem(seconds, self._expected / self.sample_rate)
-            problems += [problem] if problem else []
-        if meter.nan_samples:
-            problems.append(f"{meter.nan_samples:,} samples that are no numbers replaced by 0")
-        return Damage(
-            seconds,
-            self.declared_seconds,
-            tuple(problems),
-            meter.nan_samples,
-            meter.clipped_samples,
-        )
-
-    def close(self) -> None:
-        self._decoder.close()
-        self._file.close()
+    def take(self) -> FloatArray:
+        """The filled part, [C, T], contiguous: the rows are moved together in place."""
+        channels = self._data.shape[0]
+        flat = self._data.reshape(-1)
+        for channel in range(1, channels):
+            at = channel * self._filled
+            flat[at : at + self._filled] = self._data[channel, : self._filled]
+        return flat[: channels * self._filled].reshape(channels, self._filled)

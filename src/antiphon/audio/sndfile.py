@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -12,54 +14,65 @@ from antiphon.audio.stream import BLOCK_FRAMES
 from antiphon.audio.waveform import FloatArray
 from antiphon.errors import AudioDecodeError
 
+KINDS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")
+
 # libsndfile's word for "unknown" is the largest 64-bit number (a FLAC that was streamed).
 UNKNOWN_FRAMES = 2**62
 
 
 class SoundFileDecoder:
-    """One open file; `frames` is None when the header does not say how many there are."""
+    """One open file; `frames` is None when the header does not say how many there are.
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
-        self._name = name
+    AudioDecodeError, from here and from `blocks`, carries libsndfile's reason and nothing else.
+    """
+
+    def __init__(self, file: BinaryIO, declares_length: bool) -> None:
+        file.seek(0)
         try:
-            # The descriptor, not the path: a name that is not UTF-8 opens, and libsndfile cannot
-            # take the suffix for the format (it decodes any bytes that are called .vox).
-            self._file = soundfile.SoundFile(_descriptor(file), closefd=False)
+            self._file = soundfile.SoundFile(_handle(file), closefd=False)
         except (soundfile.SoundFileError, TypeError) as error:
-            raise AudioDecodeError(f"{name} cannot be decoded: {_reason(error)}") from error
+            raise AudioDecodeError(_reason(error)) from error
         self.sample_rate = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         frames = int(self._file.frames)
-        self.frames = frames if 0 <= frames < UNKNOWN_FRAMES else None
-        self.problems: list[str] = []
+        self.frames = frames if declares_length and 0 <= frames < UNKNOWN_FRAMES else None
+        self.lost_packets = 0
 
     def blocks(self, start_frame: int) -> Iterator[FloatArray]:
         """Blocks [C, n] from `start_frame`; raises AudioDecodeError where the file breaks."""
         scratch = np.empty((BLOCK_FRAMES, self.channels), np.float32)
         try:
-            if start_frame:
-                self._file.seek(start_frame)
-            while True:
-                frames = self._file.read(out=scratch)  # [n, C]
-                if not len(frames):
-                    return
+            self._go_to(start_frame, scratch)
+            while len(frames := self._file.read(out=scratch)):  # [n, C]
                 yield frames.T.copy(order="C")  # [C, n]
         except soundfile.SoundFileError as error:
-            raise AudioDecodeError(f"{self._name} is damaged: {_reason(error)}") from error
+            raise AudioDecodeError(_reason(error)) from error
 
     def close(self) -> None:
         self._file.close()
 
+    def _go_to(self, frame: int, scratch: FloatArray) -> None:
+        if self.frames is not None:
+            self._file.seek(frame)
+            return
+        # libsndfile seeks no further than the length that it guessed.
+        while frame and (skipped := len(self._file.read(out=scratch[:frame]))):
+            frame -= skipped
 
-def _descriptor(file: BinaryIO) -> int | BinaryIO:
-    """The file's descriptor when it has one, else the object itself."""
-    try:
+
+def _handle(file: BinaryIO) -> int | BinaryIO:
+    """The descriptor of a plain file, else the object itself.
+
+    Never the path: a name that is not UTF-8 would not open, and libsndfile would take the suffix
+    for the format (it decodes any bytes that are called .vox). A buffered or compressed file
+    object has a descriptor too, but other bytes come out of it.
+    """
+    if isinstance(file, io.FileIO) and os.name == "posix":
         return file.fileno()
-    except (AttributeError, OSError):
-        return file
+    return file
 
 
 def _reason(error: Exception) -> str:
     """libsndfile's own words, without the object's repr that soundfile puts before them."""
-    text = getattr(error, "error_string", "") or str(error)
+    text = str(getattr(error, "error_string", "") or error)
     return text.removeprefix("Error : ").strip().rstrip(".") or "unknown error"
