@@ -1,6 +1,6 @@
 """Score -> sound: our own instruments (`render`), or FluidSynth (`render_fluidsynth`)."""
 
 from antiphon.synth.fluidsynth import find_soundfont, render_fluidsynth
-from antiphon.synth.render import render
+from antiphon.synth.mix import render
 
 __all__ = ["find_soundfont", "render", "render_fluidsynth"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon.audio.waveform import FloatArray
-from antiphon.synth.instruments import VELOCITY_LAYERS, band_noise
+from antiphon.synth.instruments import HOP, VELOCITY_LAYERS, additive, band_noise
 
 _T60 = math.log(1000.0)
 # Partials of a cymbal-like square bank, in Hz: the oscillators of the classic analogue hi-hat.
@@ -225,7 +225,7 @@ def _hiss(
     raw = band_noise(rng, count, low_hz, high_hz, sample_rate)
     seconds = np.arange(count, dtype=np.float32) / np.float32(sample_rate)
     if hiss.metal:
-        raw = raw + np.float32(hiss.metal) * _metal_partials(seconds, low_hz, high_hz)
+        raw = raw + np.float32(hiss.metal) * _metal_partials(count, low_hz, high_hz, sample_rate)
     envelope = np.exp(-_T60 / hiss.t60_seconds * seconds)
     envelope *= np.minimum(1.0, seconds / hiss.attack_seconds)
     sound = np.zeros(frames, dtype=np.float32)
@@ -233,13 +233,13 @@ def _hiss(
     return sound
 
 
-def _metal_partials(seconds: FloatArray, low_hz: float, high_hz: float) -> FloatArray:
-    """Odd harmonics of the metal oscillators that lie in the band, RMS 1."""
-    sound = np.zeros(seconds.size, dtype=np.float32)
-    count = 0
-    for base_hz in _METAL_HZ:
-        for harmonic in range(1, 60, 2):
-            if low_hz < base_hz * harmonic < high_hz and harmonic % 3:
-                sound += np.sin(np.float32(2.0 * np.pi * base_hz * harmonic) * seconds)
-                count += 1
-    return sound / np.float32(math.sqrt(max(count, 1) / 2.0))
+def _metal_partials(frames: int, low_hz: float, high_hz: float, sample_rate: int) -> FloatArray:
+    """Odd harmonics of the metal oscillators that lie in the band, RMS 1, [frames]."""
+    hertz = np.outer(_METAL_HZ, np.arange(1, 60, 2)).ravel()
+    hertz = hertz[(hertz > low_hz) & (hertz < high_hz)]
+    if not hertz.size:
+        return np.zeros(frames, dtype=np.float32)
+    points = -(-frames // HOP) + 1
+    amplitudes = np.full((points, hertz.size), math.sqrt(2.0 / hertz.size))
+    times = np.arange(points) * (HOP / sample_rate)
+    return additive(hertz, amplitudes, times, np.zeros(hertz.size), sample_rate)[:frames]

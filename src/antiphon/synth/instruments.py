@@ -18,7 +18,7 @@ from antiphon.synth.effects import k_weighting
 from antiphon.synth.timbres import Noise, Timbre
 
 VELOCITY_LAYERS = 4
-_HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
+HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
 _WEAKEST_DB = -72.0  # partials below this are left out
 _MAX_PARTIALS = 64
 _T60 = math.log(1000.0)  # decay rate times T60
@@ -46,7 +46,7 @@ def render_note(
     rng = np.random.default_rng([seed, pitch, layer])
     ratios, levels, rates = _partials(timbre, pitch, layer, sample_rate)
     frames = max(1, round(seconds * sample_rate))
-    times = np.arange(-(-frames // _HOP) + 1) * (_HOP / sample_rate)  # [M]
+    times = np.arange(-(-frames // HOP) + 1) * (HOP / sample_rate)  # [M]
     envelopes = levels * _decay(timbre, rates, times) * _attack(timbre, ratios, times)  # [M, K]
     if timbre.tremolo_db:
         swing = np.sin(2.0 * np.pi * timbre.vibrato_hz * times)
@@ -71,7 +71,7 @@ def render_note(
 def additive(
     hertz: Floats, amplitudes: Floats, warped: Floats, phases: Floats, sample_rate: int
 ) -> FloatArray:
-    """A sum of K sinusoids with amplitudes [M, K] given every `_HOP` samples, [(M - 1) * _HOP].
+    """A sum of K sinusoids with amplitudes [M, K] given every `HOP` samples, [(M - 1) * HOP].
 
     `warped` [M] is the running time in seconds as vibrato bends it. Each point of the envelope is
     a grain under a triangle that overlaps its neighbours by half, all grains one matrix product:
@@ -81,12 +81,12 @@ def additive(
     angles = ((turns - np.floor(turns)) * (2.0 * np.pi) + phases).astype(np.float32)
     loud = amplitudes.astype(np.float32)
     left = np.concatenate([loud * np.cos(angles), -loud * np.sin(angles)], axis=1)  # [M, 2K]
-    offsets = np.arange(-_HOP, _HOP)
+    offsets = np.arange(-HOP, HOP)
     inner = 2.0 * np.pi / sample_rate * hertz[:, None] * offsets
-    triangle = 1.0 - np.abs(offsets) / _HOP
+    triangle = 1.0 - np.abs(offsets) / HOP
     right = np.concatenate([np.cos(inner) * triangle, np.sin(inner) * triangle])  # [2K, 2 hops]
     grains = left @ right.astype(np.float32)  # [M, 2 hops]
-    summed: FloatArray = (grains[:-1, _HOP:] + grains[1:, :_HOP]).ravel()
+    summed: FloatArray = (grains[:-1, HOP:] + grains[1:, :HOP]).ravel()
     return summed
 
 
@@ -131,7 +131,7 @@ def _decay(timbre: Timbre, rates: Floats, times: Floats) -> Floats:
     fall: Floats = np.exp(-np.outer(times, rates))
     if timbre.aftersound:
         slow = np.exp(-np.outer(times, rates / 5.0))
-        fall = (1.0 - timbre.aftersound) * fall + timbre.aftersound * slow
+        fall += timbre.aftersound * (slow - fall)
     return fall
 
 
@@ -151,9 +151,9 @@ def _warped_times(timbre: Timbre, times: Floats, rng: np.random.Generator) -> Fl
     # Starting at zero and symmetric: the mean pitch stays exact.
     rate_hz = timbre.vibrato_hz * rng.uniform(0.95, 1.05)
     slope = depth * np.sin(2.0 * np.pi * rate_hz * times)
-    return times + np.concatenate([[0.0], np.cumsum((slope[1:] + slope[:-1]) / 2.0)]) * (
-        times[1] - times[0]
-    )
+    steps = (slope[1:] + slope[:-1]) / 2.0 * (times[1] - times[0])
+    bent: Floats = times + np.concatenate([[0.0], np.cumsum(steps)])
+    return bent
 
 
 def _noise(

@@ -12,7 +12,7 @@ import numpy as np
 
 from antiphon.audio.waveform import FloatArray, Waveform
 from antiphon.errors import ConfigError
-from antiphon.score import Note, Score, Track
+from antiphon.score import Score, Track
 from antiphon.synth.drums import drum, render_drum
 from antiphon.synth.effects import add_reverb, master, reverb_response, ring_out
 from antiphon.synth.instruments import render_note, velocity_layer
@@ -47,7 +47,7 @@ def render(score: Score, *, sample_rate: int = 44100, seed: int | None = None) -
     add_reverb(bus[:2], bus[2], reverb_response(sample_rate))
     mix = bus[:2]
     master(mix, sample_rate)
-    return Waveform(np.ascontiguousarray(ring_out(mix, sample_rate, minimum)), sample_rate)
+    return Waveform(ring_out(mix, sample_rate, minimum), sample_rate)
 
 
 def _play_notes(
@@ -71,8 +71,9 @@ def _play_notes(
     if _polyphony(starts, stops) > 1.8:
         level_db += _ACCOMPANIMENT_DB
     gains = _NOTE_RMS * _gains(level_db, track.pan, timbre.reverb_db)
-    for note, key, start, stop in zip(track.notes, keys, starts, stops, strict=True):
-        _add(bus, start, held[key], gains * _stroke_gain(note, rng), stop - start, fade)
+    strokes = _stroke_gains(track, rng)
+    for key, start, stop, stroke in zip(keys, starts, stops, strokes, strict=True):
+        _add(bus, start, held[key], gains * stroke, stop - start, fade)
 
 
 def _play_drums(
@@ -90,6 +91,7 @@ def _play_drums(
             if group in choker:
                 ends[index] = starts[choker[group]]
             choker[group] = index
+    strokes = _stroke_gains(track, rng)
     for index, note in enumerate(track.notes):
         part = drum(note.pitch)
         key = (note.pitch, velocity_layer(note.velocity), index % _DRUM_TAKES)
@@ -98,19 +100,28 @@ def _play_drums(
         pan = max(-1.0, min(1.0, track.pan + part.pan))
         gains = _gains(_DRUMS_DB + track.gain_db + part.level_db, pan, part.reverb_db)
         stop = ends[index] - starts[index]
-        _add(bus, starts[index], takes[key], gains * _stroke_gain(note, rng), stop, fade)
+        _add(bus, starts[index], takes[key], gains * strokes[index], stop, fade)
 
 
 def _add(
     bus: FloatArray, start: int, samples: FloatArray, gains: FloatArray, stop: int, fade: FloatArray
 ) -> None:
-    """Add `samples` [1 or 3, T] times `gains` [3, 1] to `bus`, faded out from `stop` frames on."""
+    """Add `samples` [1 or 3, T] times `gains` [3] to `bus`, faded out from `stop` frames on."""
     whole = min(stop, samples.shape[1])
-    bus[:, start : start + whole] += gains * samples[:, :whole]
+    _add_scaled(bus[:, start : start + whole], samples[:, :whole], gains)
     tail = min(fade.size, samples.shape[1] - whole)
     if tail > 0:
         begin = start + whole
-        bus[:, begin : begin + tail] += gains * (samples[:, whole : whole + tail] * fade[:tail])
+        faded = samples[:, whole : whole + tail] * fade[:tail]
+        _add_scaled(bus[:, begin : begin + tail], faded, gains)
+
+
+def _add_scaled(target: FloatArray, samples: FloatArray, gains: FloatArray) -> None:
+    """target [3, T] += gains [3] * samples [1 or 3, T], by BLAS: no temporary, twice as fast."""
+    from scipy.linalg.blas import saxpy
+
+    for row, gain in enumerate(gains):
+        saxpy(samples[row % samples.shape[0]], target[row], a=gain)
 
 
 def _with_send(samples: FloatArray) -> FloatArray:
@@ -137,15 +148,18 @@ def _polyphony(starts: list[int], stops: list[int]) -> float:
 
 
 def _gains(level_db: float, pan: float, reverb_db: float) -> FloatArray:
-    """Left, right (constant power) and reverb send, [3, 1]."""
+    """Left, right (constant power) and reverb send, [3]."""
     angle = (pan + 1.0) * math.pi / 4.0
     shares = (math.cos(angle), math.sin(angle), 10.0 ** (reverb_db / 20.0))
-    return np.float32(10.0 ** (level_db / 20.0)) * np.array(shares, dtype=np.float32)[:, None]
+    return np.float32(10.0 ** (level_db / 20.0)) * np.array(shares, dtype=np.float32)
 
 
-def _stroke_gain(note: Note, rng: np.random.Generator) -> np.float32:
-    uneven_db = rng.uniform(-_UNEVENNESS_DB, _UNEVENNESS_DB)
-    return np.float32((note.velocity / 127.0) ** _VELOCITY_EXPONENT * 10.0 ** (uneven_db / 20.0))
+def _stroke_gains(track: Track, rng: np.random.Generator) -> FloatArray:
+    """The gain of each note by its velocity and a little chance, [N]."""
+    velocities = np.array([note.velocity for note in track.notes], dtype=np.float32)
+    uneven_db = rng.uniform(-_UNEVENNESS_DB, _UNEVENNESS_DB, velocities.size)
+    gains = (velocities / 127.0) ** _VELOCITY_EXPONENT * 10.0 ** (uneven_db / 20.0)
+    return np.asarray(gains, dtype=np.float32)
 
 
 def _fade(seconds: float, sample_rate: int) -> FloatArray:
