@@ -1,0 +1,132 @@
+"""A describer that takes its orders from the content of a file, and a command that runs a library
+with it, to be killed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon.description import Description, Provenance
+from antiphon.errors import AudioDecodeError, DiskFullError
+from antiphon.facts import (
+    Beats,
+    Clipping,
+    DamageReport,
+    Dynamics,
+    Facts,
+    KeyEstimate,
+    Loudness,
+    Metre,
+    Silence,
+    Spans,
+    Tempo,
+    Timbre,
+    Tuning,
+)
+from antiphon.listen.library import Outputs, RunOptions, Summary, Tracks, describe_library
+
+UNKNOWN = "not looked for"
+
+
+def facts(path: str | None = None) -> Facts:
+    return Facts(
+        path=path,
+        duration_seconds=1.0,
+        sample_rate=8000,
+        channels=1,
+        tempo=Tempo(None, reason=UNKNOWN),
+        beats=Beats(None, reason=UNKNOWN),
+        downbeats=Beats(None, reason=UNKNOWN),
+        metre=Metre(None, reason=UNKNOWN),
+        tuning=Tuning(None, reason=UNKNOWN),
+        key=KeyEstimate(None, reason=UNKNOWN),
+        chords=Spans(None, reason=UNKNOWN),
+        sections=Spans(None, reason=UNKNOWN),
+        loudness=Loudness(None, None, None, reason=UNKNOWN),
+        dynamics=Dynamics(0.1, (-20.0, -21.5)),
+        silence=Silence(0.0),
+        clipping=Clipping(0),
+        timbre=Timbre(1000.0, 0.5),
+        damage=DamageReport(1.0, 1.0),
+    )
+
+
+@dataclass(frozen=True)
+class FakeDescribing:
+    """Says the hash of a file, or does what the file says. Notes every call in `calls`."""
+
+    settings_key: str = "fake 1"
+    seconds: float = 0.0
+    calls: Path | None = None  # a folder
+    broken: bool = False
+
+    def load(self) -> Callable[[Path], Description]:
+        if self.broken:
+            raise AudioDecodeError("the model is broken")
+        return self._describe
+
+    def _describe(self, track: Path) -> Description:
+        content = track.read_bytes()
+        if self.calls is not None:
+            (self.calls / f"{track.name}.{os.getpid()}.{time.monotonic_ns()}").touch()
+        time.sleep(self.seconds)
+        order = content.split(b":")[0]
+        if order == b"crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if order == b"hang":
+            time.sleep(3600)
+        if order == b"damaged":
+            raise AudioDecodeError(f"{track.name} is damaged beyond use")
+        if order == b"bug":
+            raise ZeroDivisionError("a bug of ours")
+        if order == b"full":
+            raise DiskFullError("cannot write: no space left")
+        if order == b"edit":
+            track.write_bytes(b"edited")
+        text = f"A piece of hash {hashlib.sha256(content).hexdigest()}."
+        provenance = Provenance("fake", None, None, {}, "1")
+        return Description(str(track), {"full": text}, facts(str(track)), provenance)
+
+
+def fill(folder: Path, count: int) -> None:
+    """`count` small tracks, in folders of ten."""
+    for number in range(count):
+        track = folder / f"disc {number // 10}" / f"track {number:04}.wav"
+        track.parent.mkdir(parents=True, exist_ok=True)
+        track.write_bytes(f"sound:{number}".encode())
+
+
+def run_fake(
+    folder: Path,
+    state: Path,
+    outputs: Outputs | None = None,
+    describing: FakeDescribing | None = None,
+    *,
+    jobs: int = 2,
+    timeout_seconds: float = 60.0,
+    retry_failed: bool = False,
+    limit: int | None = None,
+) -> Summary:
+    return describe_library(
+        Tracks((folder,), limit),
+        describing or FakeDescribing(),
+        outputs or Outputs(),
+        state,
+        RunOptions(jobs, timeout_seconds, retry_failed),
+    )
+
+
+if __name__ == "__main__":
+    folder, out, state = map(Path, sys.argv[1:4])
+    run_fake(
+        folder,
+        state,
+        Outputs(jsonl=out, info=True, captions=True),
+        FakeDescribing(seconds=float(sys.argv[4])),
+    )
