@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
-import secrets
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from antiphon.audio.id3 import TEXT_FRAMES, id3_tag
+from antiphon.audio.resampling import resample
 from antiphon.audio.waveform import FloatArray, Waveform
-from antiphon.errors import AudioError, ConfigError, DiskFullError, StorageError
+from antiphon.errors import AudioError, AudioTooShortError, ConfigError
+from antiphon.files import replacing
 
 # libsndfile kills the process when a long Vorbis array comes in one call (from 48 s of stereo at
 # 44.1 kHz with an 8 MB stack), which it puts on the stack. libsndfile #233, xiph/vorbis #99.
 BLOCK_FRAMES = 4_096
 
+METADATA_KEYS = tuple(TEXT_FRAMES)  # what all five formats give back as it was written
+
 
 @dataclass(frozen=True)
 class _Codec:
-    """One format that can be written. `rates` None: any. `subtypes` by bit depth; 0 is lossy."""
+    """One format that can be written; `subtypes` by bit depth, the one under None is taken."""
 
     container: str
-    subtypes: Mapping[int, str]
+    subtypes: Mapping[int | None, str]
     max_channels: int
-    rates: tuple[int, ...] | None = None
+    rates: Container[int]
+    rates_text: str
+    compression: float | None = None  # libsndfile's scale: 0 is the best sound
 
 
-_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 _CODECS = {
-    "wav": _Codec("WAV", {16: "PCM_16", 24: "PCM_24", 32: "FLOAT"}, 1024),
-    "flac": _Codec("FLAC", {16: "PCM_16", 24: "PCM_24"}, 8),
-    "mp3": _Codec("MP3", {0: "MPEG_LAYER_III"}, 2, _MP3_RATES),
-    "ogg": _Codec("OGG", {0: "VORBIS"}, 255),
-    "opus": _Codec("OGG", {0: "OPUS"}, 255, _OPUS_RATES),
+    "wav": _Codec(
+        "WAV",
+        {None: "PCM_16", 16: "PCM_16", 24: "PCM_24", 32: "FLOAT"},
+        1_024,
+        range(1, 768_001),
+        "1 to 768,000",
+    ),
+    "flac": _Codec(
+        "FLAC",
+        {None: "PCM_16", 16: "PCM_16", 24: "PCM_24"},
+        8,
+        range(1, 655_351),
+        "1 to 655,350",
+    ),
+    "mp3": _Codec(
+        "MP3",
+        {None: "MPEG_LAYER_III"},
+        2,
+        (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000),
+        "8,000, 11,025, 12,000, 16,000, 22,050, 24,000, 32,000, 44,100 or 48,000",
+        compression=0.2,  # variable bit rate, about 190 kbit/s
+    ),
+    # Above 200 kHz libvorbis has no tables, and libsndfile dies of that.
+    "ogg": _Codec(
+        "OGG", {None: "VORBIS"}, 255, range(1_000, 192_001), "1,000 to 192,000", compression=0.4
+    ),
+    "opus": _Codec(
+        "OGG",
+        {None: "OPUS"},
+        255,
+        (8_000, 12_000, 16_000, 24_000, 48_000),
+        "8,000, 12,000, 16,000, 24,000 or 48,000",
+    ),
 }
-# What libsndfile can store as text, in all five formats.
-METADATA_KEYS = (
-    "title", "artist", "album", "comment", "date", "genre", "tracknumber",
-    "copyright", "software", "license",
-)  # fmt: skip
+FORMATS = tuple(_CODECS)
 
 
 def write(
@@ -55,62 +84,149 @@ def write(
     bit_depth: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a Waveform, or blocks [C, n] with their `sample_rate`, to `path`."""
-    import soundfile
+    """Write a Waveform, or blocks [C, n] with their `sample_rate`, to `path`.
 
-    target = Path(path)
-    codec, subtype = _codec(target, format, bit_depth)
+    A Waveform is resampled when `sample_rate` is another than its own. `format` is "wav", "flac",
+    "mp3", "ogg" (Vorbis) or "opus", by default what the suffix says. `bit_depth` is 16 (default),
+    24 or, in WAV, 32 (float); samples beyond full scale are clipped except in 32 bits.
+    `metadata` holds text under METADATA_KEYS. The file appears whole or not at all.
+
+    Raises ConfigError for what the format cannot hold, AudioTooShortError when there is no sample,
+    AudioError for samples that are no numbers, StorageError when the path cannot be written.
+    """
+    codec, subtype = _choose(Path(path), format, bit_depth)
+    tags = _checked(metadata or {})
     if isinstance(waveform_or_blocks, Waveform):
-        sample_rate = waveform_or_blocks.sample_rate
-        blocks: Iterable[FloatArray] = (waveform_or_blocks.samples,)
+        sample_rate = sample_rate or waveform_or_blocks.sample_rate
+        blocks: Iterable[FloatArray] = [resample(waveform_or_blocks, sample_rate).samples]
+    elif sample_rate is None:
+        raise ConfigError("blocks were given without their sample rate; give sample_rate")
     else:
         blocks = waveform_or_blocks
-    if sample_rate is None:
-        raise ConfigError("blocks come without a sample rate; give sample_rate")
+    if sample_rate not in codec.rates:
+        raise ConfigError(
+            f"{codec.subtypes[None]} cannot hold {sample_rate:,} Hz; expected {codec.rates_text} Hz"
+        )
     pieces = _pieces(blocks)
     first = next(pieces, None)
     if first is None:
-        raise AudioError(f"there is nothing to write to {target}")
-    with (
-        _replacing(target) as temporary,
-        soundfile.SoundFile(
-            temporary, "w", sample_rate, first.shape[1], subtype, format=codec.container
-        ) as file,
-    ):
-        for key, value in (metadata or {}).items():
-            setattr(file, key, value)
-        file.write(first)
-        for piece in pieces:
-            file.write(piece)
-
-
-def _codec(path: Path, format: str | None, bit_depth: int | None) -> tuple[_Codec, str]:
-    key = (format or path.suffix.lstrip(".")).lower()
-    if key not in _CODECS:
+        raise AudioTooShortError(f"there is no sound to write to {str(path)!r} (0 samples)")
+    channels = first.shape[1]
+    if channels > codec.max_channels:
         raise ConfigError(
-            f"cannot write {key or 'a file without suffix'!r}; expected one of {', '.join(_CODECS)}"
+            f"{codec.subtypes[None]} cannot hold {channels} channels; expected at most "
+            f"{codec.max_channels}: mix them, or write WAV"
         )
-    codec = _CODECS[key]
-    depth = bit_depth or min(codec.subtypes)
-    return codec, codec.subtypes[depth]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        _encode(chain([first], pieces), file, codec, subtype, sample_rate, channels, tags)
+
+
+def _choose(path: Path, format: str | None, bit_depth: int | None) -> tuple[_Codec, str]:
+    key = (format or path.suffix.removeprefix(".")).lower()
+    codec = _CODECS.get(key)
+    if codec is None:
+        raise ConfigError(
+            f"cannot write {str(path)!r}: the format is {key!r}; expected one of "
+            f"{', '.join(FORMATS)}, as suffix or as format"
+        )
+    if bit_depth not in codec.subtypes:
+        depths = ", ".join(str(depth) for depth in codec.subtypes if depth) or "none: it is lossy"
+        raise ConfigError(f"bit_depth is {bit_depth}; expected for {key}: {depths}")
+    return codec, codec.subtypes[bit_depth]
+
+
+def _checked(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    for key, value in metadata.items():
+        if key not in METADATA_KEYS:
+            raise ConfigError(f"metadata {key!r} is unknown; expected {', '.join(METADATA_KEYS)}")
+        if "\0" in value:
+            raise ConfigError(f"metadata {key!r} holds a NUL character; remove it")
+    return metadata
 
 
 def _pieces(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
-    """Blocks [C, n] cut to [4096, C]."""
+    """Blocks [C, n] as pieces [m, C] that are safe to encode."""
+    channels = None
     for block in blocks:
+        if block.ndim != 2 or (channels or block.shape[0]) != block.shape[0]:
+            raise ValueError(f"a block has shape {block.shape}; expected [{channels or 'C'}, n]")
+        channels = block.shape[0]
         for at in range(0, block.shape[1], BLOCK_FRAMES):
-            yield np.ascontiguousarray(block[:, at : at + BLOCK_FRAMES].T)
+            piece = block[:, at : at + BLOCK_FRAMES]
+            if not np.isfinite(piece).all():
+                raise AudioError("the sound to write holds samples that are no numbers (NaN)")
+            yield np.ascontiguousarray(piece.T, dtype=np.float32)
 
 
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[str]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+def _encode(
+    pieces: Iterable[FloatArray],
+    file: BinaryIO,
+    codec: _Codec,
+    subtype: str,
+    sample_rate: int,
+    channels: int,
+    tags: Mapping[str, str],
+) -> None:
+    import soundfile
+
+    if codec.container == "MP3" and tags:
+        # libsndfile would store UTF-8 marked as Latin-1: "é" came back as "Ã©".
+        file.write(id3_tag(tags))
+        tags = {}
+    sink = _Sink(file)
     try:
-        yield str(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        if shutil.disk_usage(path.parent).free < 1 << 20:
-            raise DiskFullError(f"no space left to write {path}") from error
-        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        with soundfile.SoundFile(
+            sink,
+            "w",
+            sample_rate,
+            channels,
+            subtype,
+            format=codec.container,
+            compression_level=codec.compression,
+            bitrate_mode="VARIABLE" if codec.container == "MP3" else None,
+        ) as encoder:
+            for key, value in tags.items():
+                setattr(encoder, key, value)
+            for piece in pieces:
+                encoder.write(piece)
+                if sink.error:
+                    break
+    except (soundfile.SoundFileError, AssertionError) as error:
+        if sink.error is None:
+            raise AudioError(f"cannot encode the sound as {subtype}: {error}") from error
+    if sink.error:
+        raise sink.error
+
+
+class _Sink:
+    """What the encoder writes to: a file from where it stands on, whose first error is kept.
+
+    libsndfile calls back from C, where an exception would be printed and forgotten.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._file = file
+        self._offset = file.tell()
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return 0
+
+    def read(self, count: int) -> bytes:
+        return b""
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET:
+            position += self._offset
+        try:
+            return self._file.seek(position, whence) - self._offset
+        except OSError as error:  # seeking writes what is buffered
+            self.error = self.error or error
+            return 0
+
+    def tell(self) -> int:
+        return self._file.tell() - self._offset
