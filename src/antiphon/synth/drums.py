@@ -66,7 +66,7 @@ def _skin(hz: float, t60_seconds: float, pan: float, slap_db: float = -12.0) -> 
     return Drum(
         (Tone(hz, t60_seconds, 0, hz * 1.25, 0.015), Tone(hz * 1.9, t60_seconds / 2, -10)),
         (Hiss(1000, 6000, 0.03, slap_db),),
-        level_db=-8, pan=pan, reverb_db=-15,
+        level_db=-6, pan=pan, reverb_db=-15,
     )  # fmt: skip
 
 
@@ -74,13 +74,13 @@ def _wood(hz: float, t60_seconds: float, pan: float) -> Drum:
     return Drum(
         (Tone(hz, t60_seconds), Tone(hz * 2.6, t60_seconds / 2, -12)),
         (Hiss(hz, hz * 3, 0.01, -10),),
-        level_db=-13, pan=pan, reverb_db=-13,
+        level_db=-9, pan=pan, reverb_db=-13,
     )  # fmt: skip
 
 
 def _rattle(low_hz: float, high_hz: float, t60_seconds: float, attack_seconds: float) -> Drum:
     return Drum(
-        hisses=(Hiss(low_hz, high_hz, t60_seconds, 0, attack_seconds),), level_db=-17, pan=0.35
+        hisses=(Hiss(low_hz, high_hz, t60_seconds, 0, attack_seconds),), level_db=-10, pan=0.35
     )
 
 
@@ -97,46 +97,46 @@ def _metal(low_hz: float, t60_seconds: float, level_db: float, pan: float, choke
 
 _KICK = Drum(
     (Tone(50, 0.5, 0, 170, 0.022), Tone(100, 0.16, -10, 260, 0.02)),
-    (Hiss(1800, 6000, 0.02, -16), Hiss(60, 500, 0.05, -12)),
-    level_db=0, reverb_db=-32,
+    (Hiss(1800, 6000, 0.02, -11), Hiss(60, 500, 0.05, -10)),
+    level_db=-5, reverb_db=-32,
 )  # fmt: skip
 _SNARE = Drum(
     (Tone(186, 0.17, -3, 260, 0.015), Tone(332, 0.11, -9, 400, 0.01)),
     (Hiss(1500, 10000, 0.24, -3), Hiss(400, 2500, 0.1, -7)),
-    level_db=-3, pan=-0.05, reverb_db=-14,
+    level_db=-2, pan=-0.05, reverb_db=-14,
 )  # fmt: skip
 _BRUSH = Drum(
     (Tone(210, 0.12, -8, 260, 0.015),),
     (Hiss(900, 8000, 0.3, 0, 0.004),),
-    level_db=-6, pan=-0.05, reverb_db=-13,
+    level_db=-4, pan=-0.05, reverb_db=-13,
 )  # fmt: skip
 _RIM = Drum(
     (Tone(1750, 0.05), Tone(480, 0.06, -5)),
     (Hiss(1500, 8000, 0.02, -8),),
-    level_db=-9, pan=-0.1, reverb_db=-14,
+    level_db=-6, pan=-0.1, reverb_db=-14,
 )  # fmt: skip
 _CLAP = Drum(
     hisses=(Hiss(900, 2400, 0.03, 0, bursts=(0.0, 0.011, 0.022)), Hiss(900, 5000, 0.22, -5)),
-    level_db=-5, pan=0.08, reverb_db=-11,
+    level_db=-2, pan=0.08, reverb_db=-11,
 )  # fmt: skip
 _RIDE = Drum(
     (Tone(3120, 0.5, -14), Tone(4735, 0.4, -16), Tone(6210, 0.3, -18)),
     (Hiss(4500, 14000, 1.4, -8, metal=0.8), Hiss(3000, 12000, 0.04, -3)),
-    level_db=-15, pan=-0.35, reverb_db=-18,
+    level_db=-11, pan=-0.35, reverb_db=-18,
 )  # fmt: skip
 _RIDE_BELL = Drum(
     (Tone(835, 0.7, -4), Tone(2130, 0.8, -3), Tone(3480, 0.6, -7), Tone(5210, 0.4, -12)),
     (Hiss(4500, 14000, 0.9, -16, metal=0.8),),
-    level_db=-14, pan=-0.35, reverb_db=-17,
+    level_db=-11, pan=-0.35, reverb_db=-17,
 )  # fmt: skip
 _COWBELL = Drum(
     (Tone(562, 0.25), Tone(845, 0.22, -1), Tone(1686, 0.12, -10), Tone(2535, 0.1, -12)),
     (Hiss(1000, 6000, 0.015, -12),),
-    level_db=-13, pan=0.2,
+    level_db=-10, pan=0.2,
 )  # fmt: skip
 _TAMBOURINE = Drum(
     hisses=(Hiss(6000, 14000, 0.18, 0, metal=0.6), Hiss(1500, 6000, 0.03, -8)),
-    level_db=-16, pan=0.3, reverb_db=-14,
+    level_db=-10, pan=0.3, reverb_db=-14,
 )  # fmt: skip
 _TRIANGLE = (Tone(4150, 1.6), Tone(6890, 1.2, -5), Tone(9520, 0.8, -10))
 _STICKS = _wood(2100, 0.05, 0.0)
@@ -145,32 +145,32 @@ KIT: dict[int, Drum] = {
     35: _KICK, 36: _KICK, 37: _RIM, 38: _SNARE, 39: _CLAP, 40: _SNARE,
     41: _tom(82, 0.4), 43: _tom(98, 0.3), 45: _tom(117, 0.15), 47: _tom(138, 0.0),
     48: _tom(165, -0.15), 50: _tom(196, -0.3),
-    42: _metal(7000, 0.07, -17, 0.25, "hat"), 44: _metal(6000, 0.09, -20, 0.25, "hat"),
-    46: _metal(6000, 0.7, -18, 0.25, "hat"),
-    49: _metal(3500, 2.2, -10, -0.4), 57: _metal(3000, 2.4, -10, 0.4),
-    52: _metal(2200, 1.3, -12, 0.45), 55: _metal(4500, 0.8, -12, -0.2),
+    42: _metal(7000, 0.08, -10, 0.25, "hat"), 44: _metal(6000, 0.1, -13, 0.25, "hat"),
+    46: _metal(5500, 0.7, -12, 0.25, "hat"),
+    49: _metal(2600, 2.2, -8, -0.4), 57: _metal(2300, 2.4, -8, 0.4),
+    52: _metal(1800, 1.3, -9, 0.45), 55: _metal(3500, 0.8, -9, -0.2),
     51: _RIDE, 59: _RIDE, 53: _RIDE_BELL, 54: _TAMBOURINE, 56: _COWBELL,
     58: Drum(hisses=(Hiss(2000, 5000, 0.5, 0, bursts=(0.0, 0.03, 0.06, 0.09, 0.12)),),
-             level_db=-16, pan=0.3),
+             level_db=-11, pan=0.3),
     60: _skin(420, 0.14, 0.2), 61: _skin(300, 0.18, 0.2),
     62: _skin(330, 0.08, -0.2, -4), 63: _skin(280, 0.28, -0.2), 64: _skin(195, 0.34, -0.25),
     65: _skin(400, 0.3, 0.25, -6), 66: _skin(270, 0.35, 0.25, -6),
     67: _wood(1420, 0.35, -0.3), 68: _wood(940, 0.35, -0.3),
     69: _rattle(4500, 11000, 0.09, 0.012), 70: _rattle(5000, 12000, 0.06, 0.006),
-    71: Drum((Tone(2350, 0.3),), level_db=-18, choke="whistle"),
-    72: Drum((Tone(2350, 1.2),), level_db=-18, choke="whistle"),
-    73: Drum(hisses=(Hiss(2500, 7000, 0.1, 0, 0.01),), level_db=-17, choke="guiro"),
+    71: Drum((Tone(2350, 0.3),), level_db=-16, choke="whistle"),
+    72: Drum((Tone(2350, 1.2),), level_db=-16, choke="whistle"),
+    73: Drum(hisses=(Hiss(2500, 7000, 0.1, 0, 0.01),), level_db=-12, choke="guiro"),
     74: Drum(hisses=(Hiss(2500, 7000, 0.4, 0, 0.02, bursts=(0.0, 0.05, 0.1)),),
-             level_db=-17, choke="guiro"),
+             level_db=-12, choke="guiro"),
     75: _wood(2500, 0.07, -0.2), 76: _wood(1050, 0.09, 0.25), 77: _wood(760, 0.1, 0.25),
-    78: Drum((Tone(520, 0.12, 0, 380, 0.03),), level_db=-12, choke="cuica"),
-    79: Drum((Tone(640, 0.25, 0, 420, 0.05),), level_db=-12, choke="cuica"),
+    78: Drum((Tone(520, 0.12, 0, 380, 0.03),), level_db=-10, choke="cuica"),
+    79: Drum((Tone(640, 0.25, 0, 420, 0.05),), level_db=-10, choke="cuica"),
     80: Drum(tuple(Tone(t.hz, t.t60_seconds / 8, t.level_db) for t in _TRIANGLE),
-             level_db=-22, pan=-0.3, choke="triangle"),
-    81: Drum(_TRIANGLE, level_db=-22, pan=-0.3, choke="triangle", reverb_db=-12),
+             level_db=-18, pan=-0.3, choke="triangle"),
+    81: Drum(_TRIANGLE, level_db=-18, pan=-0.3, choke="triangle", reverb_db=-12),
     82: _rattle(4000, 12000, 0.11, 0.015),
     83: _TAMBOURINE, 84: Drum(_TRIANGLE, level_db=-24, pan=0.3, reverb_db=-10),
-    25: _BRUSH, 26: _BRUSH, 39 - 11: _CLAP, 31: _STICKS, 33: _STICKS, 37 - 5: _STICKS,
+    25: _BRUSH, 26: _BRUSH, 28: _CLAP,
 }  # fmt: skip
 
 

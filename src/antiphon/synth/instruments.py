@@ -21,6 +21,10 @@ VELOCITY_LAYERS = 4
 HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
 _WEAKEST_DB = -72.0  # partials below this are left out
 _MAX_PARTIALS = 64
+# Left and right differ by the shares of the detuned voices and by small turns of the phases. Phases
+# drawn freely for each side would cancel whole partials where a listener mixes down to mono.
+_SPREAD = 0.4
+_TURN = math.pi / 4.0
 _T60 = math.log(1000.0)  # decay rate times T60
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -52,19 +56,22 @@ def render_note(
         swing = np.sin(2.0 * np.pi * timbre.vibrato_hz * times)
         envelopes *= 10.0 ** (timbre.tremolo_db / 40.0 * swing)[:, None]
     warped = _warped_times(timbre, times, rng)
-    channels = 2 if timbre.wide else 1
-    samples = np.empty((channels, frames), dtype=np.float32)
     spread = np.linspace(-1.0, 1.0, timbre.voices) if timbre.voices > 1 else np.zeros(1)
-    detunes = 2.0 ** (timbre.detune_cents * spread / 1200.0)
-    hertz = pitch_hz(pitch) * (detunes[:, None] * ratios).ravel()  # voices x partials
-    amplitudes = np.tile(envelopes, timbre.voices)
+    detunes = 2.0 ** (timbre.detune_cents * spread / 1200.0)  # [V]
+    hertz = pitch_hz(pitch) * (detunes[:, None] * ratios).ravel()  # [V * K]
+    phases = rng.uniform(0.0, 2.0 * np.pi, hertz.size)
     power = ((levels * k_weighting(pitch_hz(pitch) * ratios)) ** 2).sum() / 2.0
-    amplitudes *= 1.0 / math.sqrt(max(power * timbre.voices, 1e-12))
-    for channel in range(channels):
-        phases = rng.uniform(0.0, 2.0 * np.pi, hertz.size)
-        samples[channel] = additive(hertz, amplitudes, warped, phases, sample_rate)[:frames]
+    envelopes /= math.sqrt(max(power, 1e-12))
+    sides = (-1.0, 1.0) if timbre.wide else (0.0,)
+    samples = np.empty((len(sides), frames), dtype=np.float32)
+    for side, channel in zip(sides, samples, strict=True):
+        shares = 1.0 + _SPREAD * side * spread
+        shares /= math.sqrt((shares**2).sum())
+        amplitudes = np.concatenate([share * envelopes for share in shares], axis=1)
+        turned = phases + abs(side) * rng.uniform(-_TURN, _TURN, hertz.size)
+        channel[:] = additive(hertz, amplitudes, warped, turned, sample_rate)[:frames]
         if timbre.noise is not None:
-            samples[channel] += _noise(timbre, timbre.noise, frames, sample_rate, rng)
+            channel += _noise(timbre, timbre.noise, frames, sample_rate, rng)
     return samples
 
 
