@@ -64,6 +64,7 @@ class Player:
     pan: float
     gain_db: float
     wanted: bool
+    desk: int  # 0 for the first player of a role, 1 for the second ...
 
     @property
     def low(self) -> int:
@@ -74,32 +75,52 @@ class Player:
         return PLAYABLE[self.instrument].high
 
 
-def cast(plan: Plan, controls: Controls, rng: Random) -> tuple[Player, ...]:
+def cast(plan: Plan, controls: Controls) -> tuple[Player, ...]:
     """Everybody wanted, then the roles still free; nobody refused. Roles no one is left for stay
     empty. Raises ConfigError when every instrument is refused."""
     if len(set(controls.without)) == len(PLAYABLE):
         raise ConfigError(
             "every instrument is refused by --without, so nothing can play; allow at least one"
         )
-    side = rng.choice((-1, 1))
+    rng = plan.stream("band")
     parts: list[tuple[Role, str]] = []
     for instrument in controls.instruments:
         parts.append((_wanted_role(plan, instrument, [role for role, _ in parts]), instrument))
     for role in ROLES:
-        chance = plan.style.drum_chance if role == "drums" else 1.0
-        if role not in _CORE:
-            chance = 0.0 if role not in plan.style.band else 0.25 + 0.5 * plan.intensity
-        taken = role in [part for part, _ in parts]
-        if rng.random() >= chance or taken:
+        present = rng.random() < _chance(plan, role)
+        if not present or role in [part for part, _ in parts]:
             continue
         chosen = _choose(plan, role, controls.without, [name for _, name in parts], rng)
         if chosen is not None:
             parts.append((role, chosen))
     parts.sort(key=lambda part: ROLES.index(part[0]))
-    return tuple(_player(plan, controls, role, name, side, rng) for role, name in parts)
+    if not parts:  # all that may play is what this band has no need of, such as drums in ambient
+        parts = [_last_resort(controls.without)]
+    side = rng.choice((-1, 1))
+    return tuple(
+        Player(
+            role=role,
+            instrument=name,
+            program=rng.choice(_programs(plan, role, name)),
+            pan=side * _PANS.get(role, 0.0),
+            gain_db=float(_GAIN_DB[role]),
+            wanted=name in controls.instruments,
+            desk=[part for part, _ in parts[:place]].count(role),
+        )
+        for place, (role, name) in enumerate(parts)
+    )
+
+
+def _chance(plan: Plan, role: Role) -> float:
+    if role == "drums":
+        return plan.style.drum_chance
+    if role in _CORE:
+        return 1.0
+    return 0.3 + 0.5 * plan.intensity if role in plan.style.band else 0.0
 
 
 def _wanted_role(plan: Plan, instrument: str, taken: list[Role]) -> Role:
+    """The first role free that the style, or else the instrument itself, has for it."""
     usual = [role for role, players in plan.style.band.items() if instrument in players]
     options = [*usual, *PLAYABLE[instrument].roles]
     return next((role for role in options if role not in taken), options[0])
@@ -111,24 +132,21 @@ def _choose(
     if role == "drums":
         return None if "drums" in refused else "drums"
     usual = [name for name in plan.style.band.get(role, {}) if name not in refused]
+    fresh = [name for name in usual if name not in used]
+    if fresh or role not in _CORE:
+        return rng.choice(fresh) if fresh else None
+    # A second guitar of the same kind, before an instrument that the style does not know.
     able = [name for name in PITCHED if role in PLAYABLE[name].roles and name not in refused]
-    for names in ([n for n in usual if n not in used], [n for n in able if n not in used], usual):
-        if names:
-            return rng.choice(names)
-    return None
+    options = usual or [name for name in able if name not in used] or able
+    return rng.choice(options) if options else None
 
 
-def _player(
-    plan: Plan, controls: Controls, role: Role, name: str, side: int, rng: Random
-) -> Player:
-    programs = plan.style.band.get(role, {}).get(name) or PLAYABLE[name].programs
+def _last_resort(refused: tuple[str, ...]) -> tuple[Role, str]:
+    name = next(name for name in PLAYABLE if name not in refused)
+    return PLAYABLE[name].roles[0], name
+
+
+def _programs(plan: Plan, role: Role, name: str) -> tuple[int, ...]:
     if role == "drums":
-        programs = plan.style.kits
-    return Player(
-        role=role,
-        instrument=name,
-        program=rng.choice(programs),
-        pan=side * _PANS.get(role, 0.0),
-        gain_db=float(_GAIN_DB[role]),
-        wanted=name in controls.instruments,
-    )
+        return plan.style.kits
+    return plan.style.band.get(role, {}).get(name) or PLAYABLE[name].programs

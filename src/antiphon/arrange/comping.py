@@ -3,120 +3,104 @@
 from __future__ import annotations
 
 from antiphon.arrange.band import Player
-from antiphon.arrange.bass import fit, nearest_root
+from antiphon.arrange.bass import nearest_root
 from antiphon.arrange.figures import Step, Tone, pick_by_intensity, read_figure
 from antiphon.arrange.parts import Part
-from antiphon.arrange.styles import Metre
-from antiphon.arrange.voicing import Voicing, lead_voices
-from antiphon.notation import Chord
+from antiphon.arrange.voicing import Voicing, fit, lead_voices, power_chord
 
 _CENTRES = {
-    "acoustic guitar": 57, "electric guitar": 57, "distorted guitar": 55, "piano": 60,
-    "electric piano": 60, "organ": 62, "harp": 64, "accordion": 62, "mallets": 67,
+    "acoustic guitar": 57, "electric guitar": 57, "piano": 60, "electric piano": 60, "harp": 64,
+    "mallets": 67,
 }  # fmt: skip
-_CHORUS_LIFT = 3
+_USUAL_CENTRE = 62
+_RIFF_LIFT, _DESK_LIFT = 7, 5
 
 
-def play_chords(part: Part, player: Player, *, with_bass: bool) -> list[Tone]:
-    """Chords in the style's rhythm; without a bass they also carry the roots."""
-    figures = part.plan.style.chords[_metre(part)]
+def play_chords(part: Part, player: Player, *, with_roots: bool) -> list[Tone]:
+    """Chords in the style's rhythm; `with_roots` when there is no bass to play them."""
     rng = part.stream("comping", player.instrument)
-    figure = pick_by_intensity(figures, part.intensity, rng)
-    voicings = _voicings(part, player, with_bass=with_bass)
+    figure = pick_by_intensity(part.plan.style.chords[part.metre], part.busyness, rng)
+    voicings = _voicings(part, player, rootless=not with_roots)
     tones = _play_figure(part, player, figure, voicings)
-    return tones if with_bass else [*_left_hand(part, player), *tones]
+    return [*_left_hand(part, player), *tones] if with_roots else tones
 
 
-def play_pad(part: Part, player: Player, *, with_bass: bool) -> list[Tone]:
+def play_pad(part: Part, player: Player, *, with_roots: bool) -> list[Tone]:
     """Every chord held for as long as it lasts."""
-    voicings = _voicings(part, player, with_bass=with_bass)
+    strength = 0.42 + 0.25 * part.intensity
+    voicings = _voicings(part, player, rootless=not with_roots)
     tones = [
-        Tone(span.start_beat, span.duration_beats, fit(pitch, player.low, player.high), 0.55)
+        Tone(span.start_beat, span.duration_beats, pitch, strength)
         for span, voicing in zip(part.chords, voicings, strict=True)
-        for pitch in voicing
+        for pitch in _in_range(voicing, player)
     ]
-    return tones if with_bass else [*_left_hand(part, player), *tones]
+    return [*_left_hand(part, player), *tones] if with_roots else tones
 
 
 def play_riff(part: Part, player: Player) -> list[Tone]:
-    """A figure of single chord tones."""
+    """A figure of single chord tones above the chords."""
     rng = part.stream("riff", player.instrument)
-    figure = pick_by_intensity(part.plan.style.riff[_metre(part)], part.intensity, rng)
-    return _play_figure(part, player, figure, _voicings(part, player, with_bass=True, lift=7))
+    figure = pick_by_intensity(part.plan.style.riff[part.metre], part.busyness, rng)
+    voicings = _voicings(part, player, rootless=False, lift=_RIFF_LIFT)
+    return _play_figure(part, player, figure, voicings)
 
 
-def _metre(part: Part) -> Metre:
-    return "3/4" if part.beats_per_bar == 3 else "4/4"
-
-
-def _voicings(part: Part, player: Player, *, with_bass: bool, lift: int = 0) -> list[Voicing]:
-    centre = _CENTRES.get(player.instrument, 63) + lift + part.plan.register // 2
-    if part.label in ("chorus", "solo"):
-        centre += _CHORUS_LIFT
+def _voicings(part: Part, player: Player, *, rootless: bool, lift: int = 0) -> list[Voicing]:
     chords = [span.chord for span in part.chords]
     if player.instrument == "distorted guitar" and player.role == "chords":
         return [power_chord(chord) for chord in chords]
-    return lead_voices(chords, centre, rootless=with_bass)
+    centre = _CENTRES.get(player.instrument, _USUAL_CENTRE) + lift + _DESK_LIFT * player.desk
+    return lead_voices(chords, centre + part.register // 2, rootless=rootless)
 
 
-def power_chord(chord: Chord) -> Voicing:
-    """Root, fifth, octave, and the third on top so that the chord keeps its mode."""
-    root = 40 + (chord.root - 40) % 12
-    third, fifth = chord.pitch_classes[1:3]
-    octave = root + 12
-    return (root, root + (fifth - root) % 12, octave, octave + (third - octave) % 12)
+def _in_range(voicing: Voicing, player: Player) -> Voicing:
+    """By octaves into the player's range, two voices that meet there becoming one."""
+    return tuple(sorted({fit(pitch, player.low, player.high) for pitch in voicing}))
 
 
 def _left_hand(part: Part, player: Player) -> list[Tone]:
-    root = 36
+    root = player.low
     tones: list[Tone] = []
     for span in part.chords:
-        root = nearest_root(span.chord, root)
-        tones.append(
-            Tone(span.start_beat, span.duration_beats, fit(root, player.low, player.high), 0.7)
-        )
+        root = nearest_root(span.chord, root, max(player.low, 33))
+        tones.append(Tone(span.start_beat, span.duration_beats, root, 0.7))
     return tones
 
 
 def _play_figure(part: Part, player: Player, figure: str, voicings: list[Voicing]) -> list[Tone]:
     bars = read_figure(figure, part.beats_per_bar)
-    voicing_at = dict(zip((span.start_beat for span in part.chords), voicings, strict=True))
+    starts = [span.start_beat for span in part.chords]
+    voicing_at = {
+        start: _in_range(voicing, player) for start, voicing in zip(starts, voicings, strict=True)
+    }
+    legato = min(part.plan.legato, 1.0)
     tones: list[Tone] = []
     for bar in range(part.played_bars):
-        start = part.bar_starts[bar]
-        changes = part.changes_between(start, start + part.beats_per_bar)
-        for step in _cut(bars[bar % len(bars)], [beat - start for beat in changes]):
-            beat = start + step.start_beat
-            voicing = voicing_at[part.span_at(beat).start_beat]
-            strength = (0.5 + 0.4 * part.intensity) * (1.15 if step.token == "X" else 1.0)
-            for pitch in _pitches(voicing, step.token):
-                tones.append(
-                    Tone(beat, step.length_beats, fit(pitch, player.low, player.high), strength)
-                )
+        for step in _struck_anew(bars[bar % len(bars)], part.changes_in_bar(bar)):
+            beat = part.bar_starts[bar] + step.start_beat
+            accent = 1.15 if step.token == "X" else 1.0 if step.start_beat == 0 else 0.93
+            strength = (0.48 + 0.4 * part.intensity) * accent
+            for pitch in _pitches(voicing_at[part.span_at(beat).start_beat], step.token):
+                pitch = fit(pitch, player.low, player.high)
+                tones.append(Tone(beat, step.length_beats * legato, pitch, strength))
     if part.has_final_chord:
-        for pitch in voicings[-1]:
-            tones.append(
-                Tone(
-                    part.bar_starts[-1],
-                    float(part.beats_per_bar),
-                    fit(pitch, player.low, player.high),
-                    0.7,
-                )
-            )
+        last = part.bar_starts[-1]
+        for pitch in voicing_at[part.span_at(last).start_beat]:
+            tones.append(Tone(last, float(part.beats_per_bar), pitch, 0.7))
     return tones
 
 
-def _cut(steps: tuple[Step, ...], changes: list[float]) -> list[Step]:
+def _struck_anew(steps: tuple[Step, ...], changes: list[float]) -> list[Step]:
     """A note held over a chord change is struck again with the new chord."""
-    cut: list[Step] = []
-    for step in steps:
-        start, end = step.start_beat, step.start_beat + step.length_beats
+    struck: list[Step] = []
+    for start, length, token in steps:
+        end = start + length
         for change in changes:
             if start < change < end:
-                cut.append(Step(start, change - start, step.token))
+                struck.append(Step(start, change - start, token))
                 start = change
-        cut.append(Step(start, end - start, step.token))
-    return cut
+        struck.append(Step(start, end - start, token))
+    return struck
 
 
 def _pitches(voicing: Voicing, token: str) -> Voicing:

@@ -8,7 +8,6 @@ from antiphon.arrange.figures import (
     STEPS_PER_BEAT,
     Step,
     Tone,
-    figure_bars,
     pick_by_intensity,
     read_figure,
 )
@@ -40,21 +39,21 @@ def play_drums(part: Part) -> list[Tone]:
     if part.plan.style.crash and part.start_bar and part.intensity > 0.35:
         tones.append(_hit(part, "crash", part.start_beat, "x"))
     if part.has_final_chord:
-        for voice in ("kick", "crash") if part.plan.style.crash else ("kick", "ride"):
+        closing = ("kick", "crash") if part.plan.style.crash else ("kick", "ride")
+        for voice in closing:
             tones.append(_hit(part, voice, part.bar_starts[-1], "x"))
     return tones
 
 
 def _choose_groove(part: Part) -> dict[str, tuple[tuple[Step, ...], ...]]:
     """Its voices as steps per bar, with the `?` hits drawn once, so that a groove stays itself."""
-    style, beats = part.plan.style, part.beats_per_bar
     rng = part.stream("groove")
-    options = style.grooves["3/4" if beats == 3 else "4/4"]
-    groove = pick_by_intensity(options, part.intensity, rng)
+    groove = pick_by_intensity(part.plan.style.grooves[part.metre], part.busyness, rng)
     voices = {}
     for voice, figure in groove.items():
-        bars = read_figure(figure, beats) * (1 if figure_bars(figure, beats) > 1 else 2)
-        voices[voice] = tuple(_draw(bar, rng) for bar in bars)
+        bars = read_figure(figure, part.beats_per_bar)
+        # Of a groove of one bar, the second and fourth bar draw their own.
+        voices[voice] = tuple(_draw(bar, rng) for bar in (bars * 2 if len(bars) == 1 else bars))
     return voices
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from antiphon.arrange.band import Player
 from antiphon.arrange.figures import Tone
 from antiphon.arrange.plan import Plan
 from antiphon.score import Note
@@ -18,7 +17,8 @@ TICKS_PER_BEAT = 960
 
 @dataclass(frozen=True)
 class Feel:
-    """Swing delays the second half of each `swing_unit_beats` to `swing_ratio` of it (0.5 = even)."""
+    """Swing delays the second half of each `swing_unit_beats` to `swing_ratio` of it;
+    0.5 is even."""
 
     tempo_bpm: float
     total_beats: float
@@ -51,7 +51,7 @@ class Feel:
         bent = 2 * ratio * part if part <= 0.5 else ratio + (2 * part - 1) * (1 - ratio)
         return (whole + bent) * unit
 
-    def perform(self, tones: Iterable[Tone], player: Player, rng: Random) -> tuple[Note, ...]:
+    def perform(self, tones: Iterable[Tone], rng: Random) -> tuple[Note, ...]:
         """Notes in order; of several at one time and pitch one stays; none rings past the end."""
         notes: dict[tuple[int, int], Note] = {}
         end_tick = round(self.total_beats * TICKS_PER_BEAT)
@@ -66,7 +66,7 @@ class Feel:
             end = self.swing(tone.start_beat + tone.length_beats)
             start_tick = min(max(round(start * TICKS_PER_BEAT), 0), end_tick - 1)
             length = min(max(round(end * TICKS_PER_BEAT) - start_tick, 1), end_tick - start_tick)
-            velocity = round(118 * tone.velocity + rng.gauss(0.0, 3.5))
+            velocity = round(118 * tone.strength + rng.gauss(0.0, 3.5))
             notes[start_tick, tone.pitch] = Note(
                 start_tick / TICKS_PER_BEAT,
                 length / TICKS_PER_BEAT,

@@ -31,20 +31,12 @@ class Tone(NamedTuple):
     start_beat: float
     length_beats: float
     pitch: int
-    velocity: float
+    strength: float  # 0 ... 1
 
 
 def stream(seed: int, *purpose: object) -> Random:
-    """A random stream of its own for each purpose, so that one choice does not move the others.
-
-    Seeded by text, which `random` digests with SHA-512: the same in every process.
-    """
+    """A random stream seeded by text, which `random` digests with SHA-512: the same everywhere."""
     return Random("/".join(str(part) for part in (seed, *purpose)))
-
-
-def figure_bars(figure: str, beats_per_bar: int) -> int:
-    """How many bars a figure lasts."""
-    return len(figure.replace(" ", "")) // (STEPS_PER_BEAT * beats_per_bar)
 
 
 @cache

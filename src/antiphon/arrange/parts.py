@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
-from antiphon.arrange.figures import stream
 from antiphon.arrange.harmony import write_harmony
 from antiphon.arrange.plan import Plan
+from antiphon.arrange.styles import Metre
 from antiphon.notation import Chord
 from antiphon.score import ChordSpan
 
-# What a section adds to the intensity of the piece.
-_LIFT = {"intro": -0.2, "verse": -0.08, "chorus": 0.2, "bridge": -0.12, "solo": 0.12, "ending": 0.0}
+# What a section adds to the intensity of the piece, and to the register in semitones.
+_LIFT = {"intro": -0.2, "verse": -0.1, "chorus": 0.2, "bridge": -0.15, "solo": 0.12, "ending": 0.0}
+_REGISTER = {"intro": 0, "verse": -2, "chorus": 4, "bridge": 1, "solo": 4, "ending": 0}
 
 
 @dataclass(frozen=True)
@@ -31,20 +33,34 @@ class Part:
     chords: tuple[ChordSpan, ...]
 
     @property
+    def metre(self) -> Metre:
+        return self.plan.metre
+
+    @property
     def beats_per_bar(self) -> int:
         return self.plan.beats_per_bar
 
     @property
-    def start_beat(self) -> float:
-        return float(self.start_bar * self.beats_per_bar)
+    def register(self) -> int:
+        """Semitones by which mood and section move everybody but the bass."""
+        return self.plan.register + _REGISTER[self.label]
 
     @property
-    def end_beat(self) -> float:
-        return float((self.start_bar + self.bars) * self.beats_per_bar)
+    def busyness(self) -> float:
+        """How busy figures should be, 0 ... 1: the intensity, less of it when the tempo is fast for
+        the style, because figures are written for its own tempo."""
+        low, high = self.plan.style.tempo_bpm
+        usual = math.sqrt(low * high)
+        return self.intensity * min(max(usual / self.plan.tempo_bpm, 0.4), 1.25)
 
-    @property
+    @cached_property
     def bar_starts(self) -> tuple[float, ...]:
-        return tuple(self.start_beat + bar * self.beats_per_bar for bar in range(self.bars))
+        first = self.start_bar * self.beats_per_bar
+        return tuple(float(first + bar * self.beats_per_bar) for bar in range(self.bars))
+
+    @property
+    def start_beat(self) -> float:
+        return self.bar_starts[0]
 
     @property
     def has_final_chord(self) -> bool:
@@ -61,32 +77,36 @@ class Part:
         return [span.start_beat for span in self.chords]
 
     def span_at(self, beat: float) -> ChordSpan:
-        return self.chords[max(bisect_right(self._chord_starts, beat + 1e-9) - 1, 0)]
+        return self.chords[max(bisect_right(self._chord_starts, beat) - 1, 0)]
 
     def chord_at(self, beat: float) -> Chord:
         return self.span_at(beat).chord
 
-    def next_chord(self, beat: float) -> Chord:
-        """The chord after the one that sounds at `beat` (the same one at the end)."""
-        place = bisect_right(self._chord_starts, beat + 1e-9)
+    def chord_after(self, beat: float) -> Chord:
+        """The chord after the one that sounds at `beat`; at the end of the part the same one."""
+        place = bisect_right(self._chord_starts, beat)
         return self.chords[min(place, len(self.chords) - 1)].chord
 
-    def changes_between(self, start: float, end: float) -> list[float]:
-        """Chord starts with `start` <= beat < `end`."""
-        return [beat for beat in self._chord_starts if start - 1e-9 <= beat < end - 1e-9]
+    def changes_in_bar(self, bar: int) -> list[float]:
+        """Where in a bar chords start, in beats from its bar line."""
+        start = self.bar_starts[bar]
+        return [
+            beat - start
+            for beat in self._chord_starts
+            if start <= beat < start + self.beats_per_bar
+        ]
 
     def stream(self, *purpose: object) -> Random:
         """Randomness that sections of one label share: what a label plays, it plays again."""
-        return stream(self.plan.seed, *purpose, self.label)
+        return self.plan.stream(*purpose, self.label)
 
 
 def make_parts(plan: Plan) -> tuple[Part, ...]:
+    """The sections of the plan with their harmony, each repeat a little more intense."""
     seen: dict[str, int] = {}
     parts: list[Part] = []
     start_bar = 0
-    for number, (section, chords) in enumerate(
-        zip(plan.sections, write_harmony(plan), strict=True)
-    ):
+    for section, chords in zip(plan.sections, write_harmony(plan), strict=True):
         repeat = seen.get(section.label, 0)
         seen[section.label] = repeat + 1
         lift = _LIFT[section.label] + 0.05 * min(repeat, 2)
@@ -97,7 +117,7 @@ def make_parts(plan: Plan) -> tuple[Part, ...]:
                 start_bar=start_bar,
                 bars=section.bars,
                 repeat=repeat,
-                is_last=number == len(plan.sections) - 1,
+                is_last=start_bar + section.bars == plan.bars,
                 intensity=min(max(plan.intensity + lift, 0.05), 1.0),
                 chords=chords,
             )

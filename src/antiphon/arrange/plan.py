@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from random import Random
 
 from antiphon.arrange.figures import stream
-from antiphon.arrange.styles import Style, load_style
+from antiphon.arrange.styles import Metre, Style, load_style
 from antiphon.controls import (
     GENRES,
     MAX_BARS,
     MAX_TEMPO_BPM,
-    METRES,
     MIN_TEMPO_BPM,
     Controls,
     SectionPlan,
@@ -63,7 +62,7 @@ class Plan:
     seed: int
     style: Style
     tempo_bpm: float
-    metre: str
+    metre: Metre
     key: Key
     sections: tuple[SectionPlan, ...]
     intensity: float
@@ -74,6 +73,10 @@ class Plan:
     def beats_per_bar(self) -> int:
         return int(self.metre[0])
 
+    def stream(self, *purpose: object) -> Random:
+        """Randomness of its own for each purpose, so that one choice does not move the others."""
+        return stream(self.seed, self.style.genre, *purpose)
+
     @property
     def bars(self) -> int:
         return sum(section.bars for section in self.sections)
@@ -81,10 +84,11 @@ class Plan:
 
 def make_plan(controls: Controls, seed: int) -> Plan:
     """Raises ConfigError when the length asked for needs more than MAX_BARS bars."""
-    rng = stream(seed, "plan")
     style = load_style(controls.genre or _choose_genre(controls, stream(seed, "genre")))
+    rng = stream(seed, "plan", style.genre)
     moods = [MOODS[name] for name in controls.moods]
-    metre = controls.metre or METRES[rng.random() >= style.waltz]
+    is_waltz = rng.random() < style.waltz
+    metre: Metre = "3/4" if controls.metre == "3/4" or (not controls.metre and is_waltz) else "4/4"
     intensity = _intensity(controls, moods, rng)
     tempo_bpm = controls.tempo_bpm or _choose_tempo(style, controls, moods, rng)
     key = controls.key or _choose_key(style, moods, rng)

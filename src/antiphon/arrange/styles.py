@@ -10,7 +10,7 @@ from typing import Literal
 
 import yaml
 
-from antiphon.arrange.figures import HOLD, REST, STEPS_PER_BEAT
+from antiphon.arrange.figures import STEPS_PER_BEAT
 from antiphon.controls import INSTRUMENTS
 from antiphon.errors import ConfigError
 from antiphon.plain import read_json
@@ -36,13 +36,15 @@ class HarmonyStyle:
     """Which grammar of `grammars.yaml` is spoken, how fast, and how rich its chords are.
 
     `rhythms`: chords in each bar of a four-bar phrase, `0` going on with the chord before.
-    `sevenths`, `ninths`: the chance that a triad grows to one.
+    `sevenths`, `ninths`: the chance that a triad grows to one. `loop`: the chance that a section
+    repeats one phrase instead of answering it with a cadence.
     """
 
     grammar: str
     rhythms: tuple[str, ...]
     sevenths: float = 0.0
     ninths: float = 0.0
+    loop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,3 @@ def read_data(name: str) -> object:
 def load_style(genre: str) -> Style:
     """The style of a genre. Raises ConfigError when its file is not as `Style` says."""
     return read_json(Style, json.dumps(read_data(f"styles/{genre}.yaml")), f"style {genre}")
-
-
-__all__ = [
-    "DRUM_PITCHES",
-    "HOLD",
-    "REST",
-    "WALKING",
-    "Band",
-    "Metre",
-    "Role",
-    "Style",
-    "load_style",
-]

@@ -56,3 +56,21 @@ def _cost(voicing: Voicing, previous: Voicing, centre: int) -> float:
         cost += sum(min(abs(pitch - other) for other in previous) for pitch in voicing)
         cost += 0.5 * abs(voicing[-1] - previous[-1])
     return cost
+
+
+def power_chord(chord: Chord) -> Voicing:
+    """Root, fifth and octave as on the low strings of a guitar, and the third on top, so that the
+    chord keeps its mode."""
+    root = 40 + (chord.root - 40) % 12
+    third, fifth = chord.pitch_classes[1:3]
+    octave = root + 12
+    return (root, root + (fifth - root) % 12, octave, octave + (third - octave) % 12)
+
+
+def fit(pitch: int, low: int, high: int) -> int:
+    """Moved by octaves into a range of at least an octave."""
+    while pitch < low:
+        pitch += 12
+    while pitch > high:
+        pitch -= 12
+    return pitch
