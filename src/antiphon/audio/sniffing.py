@@ -66,14 +66,17 @@ class Identity:
     offset: int = 0
 
 
-def identify(file: BinaryIO, name: str) -> Identity:
-    """What `file` holds; raises AudioDecodeError for anything that is not known to be audio."""
+def identify(file: BinaryIO) -> Identity:
+    """What `file` holds; raises AudioDecodeError for anything that is not known to be audio.
+
+    The message is the bare reason, to stand behind the file's name.
+    """
     head = _read_at(file, 0, SEARCH_BYTES)
     if not head:
-        raise AudioDecodeError(f"{name} is empty (0 bytes)")
+        raise AudioDecodeError("it is empty (0 bytes)")
     for pattern, what in _NOT_AUDIO:
         if pattern.match(head):
-            raise AudioDecodeError(f"{name} is {what}, not audio")
+            raise AudioDecodeError(f"it is {what}, not audio")
     tag = id3_bytes(head)
     if tag:
         head = _read_at(file, tag, SEARCH_BYTES)
@@ -83,11 +86,11 @@ def identify(file: BinaryIO, name: str) -> Identity:
         return Identity(kind, 0 if kind in ("mp3", "flac", "aac") else tag)
     buried = _buried(head)
     if buried is None and tag == 0 and _is_text(head[:512]):
-        raise AudioDecodeError(f"{name} is a text file, not audio")
+        raise AudioDecodeError("it is a text file, not audio")
     if buried is None:
         start = " ".join(f"{byte:02x}" for byte in head[:8]) or "nothing"
         raise AudioDecodeError(
-            f"{name} is no audio file that is known here (it begins with {start}); "
+            f"it is no audio file that is known here (it begins with {start}); "
             "expected WAV, FLAC, MP3, OGG, Opus, AIFF, M4A, WebM, WMA or their like"
         )
     return Identity(buried.kind, buried.offset + tag)
