@@ -11,12 +11,12 @@ from antiphon.arrange.figures import (
     pick_by_intensity,
     read_figure,
 )
+from antiphon.arrange.form import PHRASE_BARS
 from antiphon.arrange.parts import Part
 from antiphon.arrange.styles import DRUM_PITCHES
 
 HIT_BEATS = 0.25
 _WEIGHT = {"X": 1.15, "x": 1.0, "?": 0.8, "o": 0.5}
-_PHRASE_BARS = 4
 
 
 def play_drums(part: Part) -> list[Tone]:
@@ -63,9 +63,9 @@ def _draw(bar: tuple[Step, ...], rng: Random) -> tuple[Step, ...]:
 
 def _fill_bars(part: Part) -> set[int]:
     """The last bar of every second phrase, and of the part."""
-    if part.label == "intro" and part.bars < _PHRASE_BARS:
+    if part.label == "intro" and part.bars < PHRASE_BARS:
         return set()
-    ends = set(range(2 * _PHRASE_BARS - 1, part.played_bars, 2 * _PHRASE_BARS))
+    ends = set(range(2 * PHRASE_BARS - 1, part.played_bars, 2 * PHRASE_BARS))
     return ends | ({part.played_bars - 1} if part.played_bars > 1 else set())
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from random import Random
 
 from antiphon.arrange.figures import weighted
+from antiphon.arrange.form import PHRASE_BARS
 from antiphon.arrange.plan import Plan
 from antiphon.arrange.styles import read_data
 from antiphon.controls import SectionPlan
@@ -17,7 +18,6 @@ from antiphon.notation import MAJOR_SCALE, Chord, Key, Mode
 from antiphon.plain import read_json
 from antiphon.score import ChordSpan
 
-PHRASE_BARS = 4
 _CHORUS_BARS = 12
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
 _NUMERAL = re.compile(r"(sub|b)?([iv]+|[IV]+)(o|7)?(?:/(.+))?")

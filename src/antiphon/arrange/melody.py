@@ -7,7 +7,7 @@ from random import Random
 
 from antiphon.arrange.band import Player
 from antiphon.arrange.figures import Step, Tone, read_figure, weighted
-from antiphon.arrange.harmony import PHRASE_BARS
+from antiphon.arrange.form import PHRASE_BARS
 from antiphon.arrange.parts import Part
 from antiphon.notation import Chord, Key
 
@@ -23,7 +23,7 @@ _SEMITONES_PER_STEP = 12 / 7
 _LARGEST_LEAP = 9
 _COUNTER_CENTRE = 62
 _SURE_CHORD_TONE = 0.95  # on strong beats; the rest are suspensions
-_LOWEST_CENTRE, _HIGHEST_CENTRE = 67, 74  # above the chords
+_LOWEST_CENTRE, _HIGHEST_CENTRE = 66, 72  # above the chords
 
 
 @dataclass(frozen=True)
@@ -224,4 +224,10 @@ def _nearest(goal: int, previous: int, allowed: set[int], player: Player) -> int
         for pitch in range(max(goal - 11, player.low), min(goal + 11, player.high) + 1)
         if pitch % 12 in allowed
     ]
-    return min(options, key=lambda pitch: (abs(pitch - goal) + 0.2 * abs(pitch - previous), pitch))
+
+    def cost(pitch: int) -> float:
+        # Nearness to the note before makes steps of leaps; standing still is what it must not make.
+        near = 0.5 * abs(pitch - previous) + 1.2 * (pitch == previous != goal)
+        return abs(pitch - goal) + near
+
+    return min(options, key=cost)

@@ -109,7 +109,7 @@ def make_parts(plan: Plan) -> tuple[Part, ...]:
     for section, chords in zip(plan.sections, write_harmony(plan), strict=True):
         repeat = seen.get(section.label, 0)
         seen[section.label] = repeat + 1
-        lift = _LIFT[section.label] + 0.05 * min(repeat, 2)
+        lift = _LIFT[section.label] + 0.08 * min(repeat, 2)
         parts.append(
             Part(
                 plan=plan,

@@ -1,6 +1,6 @@
-"""From wishes to a plan: style, tempo, key, metre, intensity and the form in bars.
+"""From wishes to a plan: style, tempo, key, metre and intensity.
 
-Whatever was asked is kept; what was left open is chosen by the style, the moods and the seed.
+What was asked for is kept; what was left open is chosen by the style, the moods and the seed.
 """
 
 from __future__ import annotations
@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from random import Random
 
 from antiphon.arrange.figures import stream
+from antiphon.arrange.form import make_form
 from antiphon.arrange.styles import Metre, Style, load_style
-from antiphon.controls import (
-    GENRES,
-    MAX_BARS,
-    MAX_TEMPO_BPM,
-    MIN_TEMPO_BPM,
-    Controls,
-    SectionPlan,
-)
-from antiphon.errors import ConfigError
+from antiphon.controls import GENRES, MAX_TEMPO_BPM, MIN_TEMPO_BPM, Controls, SectionPlan
 from antiphon.notation import Key
 
-DEFAULT_SECONDS = 60.0
-DEFAULT_BARS = (24, 40)
 ENERGY_INTENSITY = {"low": 0.22, "medium": 0.5, "high": 0.8}
 
 
@@ -83,7 +74,7 @@ class Plan:
 
 
 def make_plan(controls: Controls, seed: int) -> Plan:
-    """Raises ConfigError when the length asked for needs more than MAX_BARS bars."""
+    """Raises ConfigError when the length asked for is too short for the form, or too long."""
     style = load_style(controls.genre or _choose_genre(controls, stream(seed, "genre")))
     rng = stream(seed, "plan", style.genre)
     moods = [MOODS[name] for name in controls.moods]
@@ -92,19 +83,16 @@ def make_plan(controls: Controls, seed: int) -> Plan:
     intensity = _intensity(controls, moods, rng)
     tempo_bpm = controls.tempo_bpm or _choose_tempo(style, controls, moods, rng)
     key = controls.key or _choose_key(style, moods, rng)
-    bars, tempo_bpm = _choose_bars(controls, tempo_bpm, int(metre[0]))
-    if bars > MAX_BARS:
-        raise ConfigError(
-            f"the piece would have {bars} bars; expected {MAX_BARS} at most: "
-            "ask for a shorter duration or a slower tempo"
-        )
+    sections, tempo_bpm = make_form(
+        style, controls, tempo_bpm, int(metre[0]), stream(seed, "form", style.genre)
+    )
     return Plan(
         seed=seed,
         style=style,
         tempo_bpm=tempo_bpm,
         metre=metre,
         key=key,
-        sections=_make_form(style, controls, bars, stream(seed, "form")),
+        sections=sections,
         intensity=intensity,
         register=sum(mood.register for mood in moods),
         legato=min([mood.legato for mood in moods], default=1.0),
@@ -113,6 +101,8 @@ def make_plan(controls: Controls, seed: int) -> Plan:
 
 def _choose_genre(controls: Controls, rng: Random) -> str:
     """A genre that has the instruments asked for, and the tempo in its range if it can be."""
+    if not (controls.instruments or controls.without or controls.tempo_bpm):
+        return rng.choice(GENRES)
 
     def fit(style: Style) -> float:
         known = {name for players in style.band.values() for name in players}
@@ -155,85 +145,3 @@ def _choose_key(style: Style, moods: list[Mood], rng: Random) -> Key:
     minor = style.minor + sum(mood.minor for mood in moods)
     mode_draw, tonic = rng.random(), rng.randrange(12)
     return Key(tonic, "minor" if mode_draw < minor else "major")
-
-
-def _choose_bars(controls: Controls, tempo_bpm: float, beats_per_bar: int) -> tuple[int, float]:
-    """Number of bars and tempo.
-
-    With a duration and a tempo asked, the last bar line falls within half a bar of the duration.
-    With a duration alone, the tempo is moved (a few percent at most once there are eight bars) so
-    that the last bar line falls on it exactly, and groups of four bars are preferred.
-    """
-    if controls.bars is not None:
-        return controls.bars, tempo_bpm
-    if controls.sections:
-        sections = _with_flags(controls)
-        return sum(section.bars for section in sections), tempo_bpm
-    exact_bars = (controls.duration_seconds or DEFAULT_SECONDS) * tempo_bpm / 60 / beats_per_bar
-    if controls.duration_seconds is None:
-        low, high = DEFAULT_BARS
-        return min(max(4 * round(exact_bars / 4), low), high), tempo_bpm
-    if controls.tempo_bpm is not None:
-        return max(round(exact_bars), 1), tempo_bpm
-    beats_per_minute_per_bar = 60 * beats_per_bar / controls.duration_seconds
-    candidates = [
-        bars
-        for bars in range(max(int(exact_bars) - 3, 1), int(exact_bars) + 6)
-        if MIN_TEMPO_BPM <= bars * beats_per_minute_per_bar <= MAX_TEMPO_BPM
-    ]
-    bars = min(
-        candidates,
-        key=lambda count: (
-            abs(count / exact_bars - 1) + 0.02 * (count % 2 > 0) + 0.02 * (count % 4 > 0)
-        ),
-    )
-    return bars, bars * beats_per_minute_per_bar
-
-
-def _with_flags(controls: Controls) -> tuple[SectionPlan, ...]:
-    sections = controls.sections
-    if controls.intro and sections[0].label != "intro":
-        sections = (SectionPlan("intro", 4), *sections)
-    if controls.ending and sections[-1].label != "ending":
-        sections = (*sections, SectionPlan("ending", 4))
-    return sections
-
-
-def _make_form(style: Style, controls: Controls, bars: int, rng: Random) -> tuple[SectionPlan, ...]:
-    """Sections that fill `bars` bars: a form of the style, with an intro and an ending if asked
-    or if there is room."""
-    if controls.sections:
-        return _with_flags(controls)
-    room = controls.bars is None and bars >= 20
-    has_intro = (controls.intro or (room and rng.random() < 0.7)) and bars >= 2
-    has_ending = (controls.ending or (room and rng.random() < 0.7)) and bars >= 2 + has_intro
-    frame = 4 if bars >= 16 else 2 if bars >= 6 else 1
-    body = bars - frame * (has_intro + has_ending)
-    labels = rng.choice(style.forms).split()
-    lengths = _section_lengths(body, style.section_bars)
-    middle = [SectionPlan(labels[i % len(labels)], length) for i, length in enumerate(lengths)]
-    return (
-        *([SectionPlan("intro", frame)] if has_intro else []),
-        *middle,
-        *([SectionPlan("ending", frame)] if has_ending else []),
-    )
-
-
-def _section_lengths(bars: int, unit: int) -> list[int]:
-    """Split `bars` into lengths near `unit`, in whole phrases of four bars where that works out."""
-    while bars < 2 * unit and unit > 4:
-        unit = unit - 4 if unit > 8 else 4
-    if bars > 16 * unit:
-        unit *= 2
-    count = max(round(bars / unit), 1)
-    lengths = [unit] * count
-    spare = bars - unit * count
-    # Whole phrases go to (or come from) the sections at the end, odd bars to the last one.
-    place = count - 1
-    while abs(spare) >= 4 and (spare > 0 or lengths[place] > 4):
-        change = 4 if spare > 0 else -4
-        lengths[place] += change
-        spare -= change
-        place = place - 1 if place else count - 1
-    lengths[-1] += spare
-    return lengths
