@@ -99,7 +99,7 @@ class Tally:
 def to_record(description: Description) -> bytes:
     """What the state keeps of a description: all but the path, which is not the content's."""
     facts = description.facts.with_path(_ANY_PATH)
-    return exports.jsonl_line(replace(description, path=_ANY_PATH, facts=facts))
+    return exports.json_line(replace(description, path=_ANY_PATH, facts=facts).to_json())
 
 
 def from_record(record: bytes, track: Path) -> Description:
@@ -135,7 +135,7 @@ def write_results(tracks: Iterable[Path], state: LibraryState, jsonl: Path | Non
                 write_line(standing.line)
             if standing.failure is not None:
                 data = {"path": os.fspath(standing.track), **asdict(standing.failure)}
-                write_failure(json.dumps(data).encode() + b"\n")
+                write_failure(exports.json_line(json.dumps(data, ensure_ascii=False)))
                 failed += 1
             elif standing.line is not None:
                 done += 1
@@ -160,10 +160,8 @@ def _line_of(record: bytes, track: Path) -> bytes:
 
     By text and not through objects, which takes a hundredth of the time: a library has millions.
     """
-    path = os.fspath(track)
-    # Names with control characters, line separators or bytes that are no UTF-8 are escaped.
-    shown = json.dumps(path, ensure_ascii=not path.isprintable())
-    return record.replace(_ANY_PATH_JSON, shown.encode())
+    path = exports.json_line(json.dumps(os.fspath(track), ensure_ascii=False))
+    return record.replace(_ANY_PATH_JSON, path.rstrip(b"\n"))
 
 
 def _first_of_its_name(track: Path) -> Path:

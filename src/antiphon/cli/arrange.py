@@ -1,0 +1,160 @@
+"""`antiphon arrange`: what is asked for, as a score and its sound."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antiphon import __version__
+from antiphon.cli import console, summary
+from antiphon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.controls import Controls
+    from antiphon.score import Score
+
+EXAMPLES = (
+    "\b\nExamples:\n"
+    "  antiphon arrange --genre jazz --tempo 140 --key 'Bb major' --bars 32 --output swing.wav\n"
+    "  antiphon arrange --genre house --sections intro:8,verse:16,ending:8 --midi house.mid\n"
+    "  antiphon arrange --mood calm --without drums --duration 60 --seed 7 --output calm.flac"
+)
+_MAX_RANDOM_SEED = 1_000_000  # short enough to be read out
+
+
+def arrange(
+    context: typer.Context,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The sound: .wav, .flac, .mp3, .ogg or .opus."),
+    ] = None,
+    midi: Annotated[Path | None, typer.Option(metavar="FILE", help="The notes: .mid.")] = None,
+    score_file: Annotated[
+        Path | None, typer.Option("--score", metavar="FILE", help="The score: .json.")
+    ] = None,
+    genre: Annotated[str | None, typer.Option(help="rock, pop, jazz, house, folk, …")] = None,
+    mood: Annotated[
+        str | None, typer.Option(help="happy, calm, dark, …; several with commas.")
+    ] = None,
+    tempo: Annotated[str | None, typer.Option(metavar="BPM", help="40 to 240.")] = None,
+    key: Annotated[str | None, typer.Option(help="As in 'C# minor', 'Bb major'.")] = None,
+    metre: Annotated[str | None, typer.Option(help="3/4 or 4/4.")] = None,
+    instruments: Annotated[
+        str | None, typer.Option(help="piano, bass, saxophone, …; with commas.")
+    ] = None,
+    without: Annotated[str | None, typer.Option(help="Instruments to leave out.")] = None,
+    energy: Annotated[str | None, typer.Option(help="low, medium or high.")] = None,
+    duration: Annotated[str | None, typer.Option(metavar="SECONDS", help="The length, or:")] = None,
+    bars: Annotated[str | None, typer.Option(metavar="N", help="the length in bars, or:")] = None,
+    sections: Annotated[
+        str | None, typer.Option(help="the form with bars, as in intro:4,verse:8,chorus:8.")
+    ] = None,
+    intro: Annotated[bool, typer.Option("--intro", help="Begin with an introduction.")] = False,
+    ending: Annotated[bool, typer.Option("--ending", help="Close with an ending.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed gives the same piece; else random.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What was made, as JSON.")] = False,
+) -> None:
+    """Write a piece by musical rules and play it on the built-in instruments.
+
+    What is not asked for is chosen by the style and the seed. With none of --output, --midi and
+    --score the sound goes to GENRE-SEED.wav in the current folder.
+    """
+    console.start(context)
+    from antiphon.arrange import arrange as write_score
+    from antiphon.controls import Controls
+
+    controls = Controls.from_options(
+        {
+            "genre": genre,
+            "mood": mood,
+            "tempo": tempo,
+            "key": key,
+            "metre": metre,
+            "instruments": instruments,
+            "without": without,
+            "energy": energy,
+            "duration": duration,
+            "bars": bars,
+            "sections": sections,
+            "intro": intro,
+            "ending": ending,
+        }
+    )
+    score = write_score(controls, secrets.randbelow(_MAX_RANDOM_SEED) if seed is None else seed)
+    if output is None and midi is None and score_file is None:
+        output = _unused(Path(f"{score.genre or 'piece'}-{score.seed}.wav"))
+    # The sound first: it is what can fail, by its format or for want of space.
+    seconds = score.duration_seconds if output is None else play_to(output, score, controls)
+    if midi is not None:
+        from antiphon.midi import write_midi
+
+        write_midi(score, midi)
+    if score_file is not None:
+        from antiphon.files import atomic_write
+
+        atomic_write(score_file, score.to_json().encode())
+
+    files = {"output": output, "midi": midi, "score": score_file}
+    written = {name: str(path) for name, path in files.items() if path is not None}
+    if as_json:
+        made = {"requested": controls.to_dict(), "made": _made(score), "seconds": seconds}
+        console.print_json(json.dumps({"files": written, "seed": score.seed, **made}))
+    else:
+        console.print_text("\n".join([*score_lines(score, seconds), *written.values()]))
+
+
+def play_to(path: Path, score: Score, controls: Controls) -> float:
+    """Play `score` into the file `path`, which says what it was made from; its seconds."""
+    from antiphon.audio import write
+    from antiphon.synth import render
+
+    waveform = render(score)
+    made_from = {"seed": score.seed, **controls.to_dict()}
+    write(
+        path,
+        waveform,
+        metadata={
+            "software": f"antiphon {__version__}",
+            "genre": score.genre or "",
+            "comment": json.dumps(made_from),
+        },
+    )
+    return waveform.duration_seconds
+
+
+def score_lines(score: Score, seconds: float) -> list[str]:
+    """What the piece is, for people."""
+    key = "no key" if score.key is None else score.key.name
+    return [
+        f"{score.genre}, {score.tempo_bpm:g} BPM, {score.beats_per_bar}/4, {key}; "
+        f"{score.bars} bars, {summary.clock(seconds)}; seed {score.seed}",
+        f"played by {', '.join(track.instrument for track in score.tracks)}",
+        "form: " + ", ".join(f"{section.label} {section.bars}" for section in score.sections),
+    ]
+
+
+def _made(score: Score) -> dict[str, object]:
+    """The score under the names of the controls."""
+    return {
+        "genre": score.genre,
+        "tempo": score.tempo_bpm,
+        "key": None if score.key is None else score.key.name,
+        "metre": f"{score.beats_per_bar}/4",
+        "instruments": [track.instrument for track in score.tracks],
+        "bars": score.bars,
+        "sections": [f"{section.label}:{section.bars}" for section in score.sections],
+    }
+
+
+def _unused(path: Path) -> Path:
+    if path.exists():
+        raise ConfigError(
+            f"{str(path)!r}, where the piece would go, exists already; name a file with --output"
+        )
+    return path
