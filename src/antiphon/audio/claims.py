@@ -7,13 +7,17 @@ and of joined files the first. Reads headers only, decodes nothing.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from antiphon.audio.sniffing import SEARCH_BYTES, Identity, find_mpeg_audio, id3_bytes
+from antiphon.audio.mpeg import find_mpeg_audio, id3_bytes, mpeg_frame
+from antiphon.audio.sniffing import SEARCH_BYTES, Identity
 
 STREAMED_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what writers put in that never learned the length
+WALK_BYTES = 1 << 20
+MAX_TAIL_BYTES = 4_096  # of text tags behind the last MPEG frame
 MAX_CHUNKS = 1_000  # of a RIFF or AIFF file before its sound; more is an attack
 
 
@@ -93,20 +97,16 @@ def _mp3_claim(file: BinaryIO, offset: int, size: int) -> Claim:
     start, head = _first_frame(file, offset)
     tag = next((at for name in (b"Xing", b"Info") if (at := head.find(name, 0, 64)) >= 0), -1)
     if tag < 0:
-        return Claim(declares_length=head[36:40] == b"VBRI")
-    (flags,) = struct.unpack(">I", head[tag + 4 : tag + 8].ljust(4, b"\0"))
-    if not flags & 1:
-        return Claim(declares_length=False)
-    if flags & 2:
-        (declared_bytes,) = struct.unpack(">I", head[tag + 12 : tag + 16].ljust(4, b"\0"))
-        end = start + declared_bytes
-        if declared_bytes and end < size:
-            next_start, next_head = _first_frame(file, end)
-            if find_mpeg_audio(next_head) == 0:
-                return Claim(
-                    beyond=f"another recording is joined to it at byte {next_start:,}",
-                    declares_length=False,
-                )
+        return Claim() if head[36:40] == b"VBRI" else _mp3_claim_by_walking(file, start, size)
+    flags, _, declared_bytes = struct.unpack(">III", head[tag + 4 : tag + 16].ljust(12, b"\0"))
+    if flags & 3 != 3:  # the number of frames and the number of bytes
+        return Claim(declares_length=bool(flags & 1))
+    end = start + declared_bytes
+    if start < end < size:
+        next_start, next_head = _first_frame(file, end)
+        if find_mpeg_audio(next_head) == 0:
+            beyond = f"another recording is joined to it at byte {next_start:,}"
+            return Claim(declares_length=False, beyond=beyond)
     return Claim()
 
 
@@ -120,39 +120,85 @@ def _first_frame(file: BinaryIO, position: int) -> tuple[int, bytes]:
     return position + at, head[at:]
 
 
+def _mp3_claim_by_walking(file: BinaryIO, position: int, size: int) -> Claim:
+    """The claim of a file whose first frame does not tell the length: that of all its frames.
+
+    mpg123 takes the first frame's bit rate for that of the file, and libsndfile stops at the
+    length that follows from it.
+    """
+    samples = 0
+    first = None
+    while True:
+        file.seek(position)
+        data = file.read(WALK_BYTES)
+        at = 0
+        while frame := mpeg_frame(data, at):
+            first = first or frame
+            if frame.kbps != first.kbps:
+                beyond = "it has a variable bit rate and does not declare its length"
+                return Claim(declares_length=False, beyond=beyond)
+            samples += frame.samples
+            at += frame.bytes
+        if not at:
+            break
+        position += at
+    if first is None or size - position > MAX_TAIL_BYTES:
+        return Claim(declares_length=False)
+    return Claim(samples / first.hz)
+
+
 BOS, EOS = 2, 4  # flags of an Ogg page (RFC 3533, section 6)
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _ogg_claim(file: BinaryIO, offset: int, size: int) -> Claim:
-    """Walk the pages: is there an end mark, are pages missing, does a second stream follow?"""
+    """Walk the pages: is there an end mark, are pages damaged, does a second stream follow?"""
     position = offset
     last_flags = 0
-    next_page: dict[int, int] = {}  # by stream: the number its next page should have
-    missing = 0
+    damaged = 0
     chained = False
     while position < size:
-        file.seek(position)
-        head = file.read(27 + 255)
-        if len(head) < 27 or head[:4] != b"OggS":
+        page = _read_page(file, position)
+        if page is None:
+            damaged += 1
             position = _next_page(file, position + 1)
             if position < 0:
                 break
             continue
-        flags, serial, number, segments = struct.unpack("<5xB8xII4xB", head[:27])
-        if flags & BOS:
-            chained |= bool(last_flags & EOS)
-        elif serial in next_page and number > next_page[serial]:
-            missing += number - next_page[serial]
-        next_page[serial] = number + 1
+        flags = page[5]
+        chained |= bool(flags & BOS and last_flags & EOS)
         last_flags = flags
-        position += 27 + segments + sum(head[27 : 27 + segments])
+        position += len(page)
+    ended = bool(last_flags & EOS)
     problems = []
-    if missing:
-        problems.append(f"{missing:,} Ogg pages are damaged or missing")
-    if not last_flags & EOS:
+    if damaged and ended:
+        problems.append(f"damaged in {damaged:,} places (Ogg pages whose checksum is wrong)")
+    if not ended:
         problems.append("the Ogg stream has no end mark: it was probably cut short")
     beyond = "another stream is joined to it" if chained else None
     return Claim(declares_length=not chained, beyond=beyond, problems=tuple(problems))
+
+
+def _read_page(file: BinaryIO, position: int) -> bytes | None:
+    """The Ogg page at `position`, None if there is none or its checksum is wrong."""
+    file.seek(position)
+    page = file.read(27 + 255)
+    if len(page) < 27 or not page.startswith(b"OggS"):
+        return None
+    length = 27 + page[26] + sum(page[27 : 27 + page[26]])
+    page = page[:length] + file.read(max(0, length - len(page)))
+    return page if len(page) == length and _has_right_checksum(page) else None
+
+
+def _has_right_checksum(page: bytes) -> bool:
+    """Whether bytes 22 to 25 of an Ogg page are the CRC-32 of the rest.
+
+    It is zlib's polynomial with the bits the other way round, no start value and no end value.
+    """
+    checksum = int.from_bytes(page[22:26], "little")
+    bare = page[:22] + bytes(4) + page[26:]
+    reverse = zlib.crc32(bare.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reverse:032b}"[::-1], 2) == checksum
 
 
 def _next_page(file: BinaryIO, position: int) -> int:

@@ -112,11 +112,12 @@ class Decoding:
     def _salvaged(self, position: int, reason: str | None) -> Iterator[FloatArray]:
         """What FFmpeg finds from `position` on; without a `reason` that may be nothing."""
         damaged = f"damaged at {position / self.sample_rate:.1f} s ({reason or 'ends early'})"
+        tolerance = LENGTH_TOLERANCE_SECONDS * self.sample_rate  # frames that decoders differ by
         rescuer, obstacle = self._rescuer()
         found = False
         if rescuer is not None:
             for block in rescuer.blocks(position):
-                if not found:
+                if not found and (reason or block.shape[1] > tolerance):
                     self.problems.append(f"{damaged}; the rest was read packet by packet")
                 found = True
                 yield block

@@ -56,6 +56,9 @@ class PacketDecoder:
         codec.thread_count = 1
         self.sample_rate = int(codec.sample_rate or 0)
         self.channels = int(codec.channels or 0)
+        if self.sample_rate < 1 or self.channels < 1:
+            self._container.close()
+            raise AudioDecodeError("its header declares no sample rate or no channels")
         self.frames = self._declared_frames(kind)
         self.lost_packets = 0
 

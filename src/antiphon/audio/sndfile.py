@@ -20,6 +20,20 @@ KINDS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")
 UNKNOWN_FRAMES = 2**62
 
 
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read in order: soundfile would seek after every read, to where it is already.
+
+    That costs time in MP3 and fails at the end of a FLAC that does not declare its length.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+    @property
+    def can_seek(self) -> bool:
+        return bool(super().seekable())
+
+
 class SoundFileDecoder:
     """One open file; `frames` is None when the header does not say how many there are.
 
@@ -29,7 +43,7 @@ class SoundFileDecoder:
     def __init__(self, file: BinaryIO, declares_length: bool) -> None:
         file.seek(0)
         try:
-            self._file = soundfile.SoundFile(_handle(file), closefd=False)
+            self._file = _Sequential(_handle(file), closefd=False)
         except (soundfile.SoundFileError, TypeError) as error:
             raise AudioDecodeError(_reason(error)) from error
         self.sample_rate = int(self._file.samplerate)
@@ -42,7 +56,8 @@ class SoundFileDecoder:
         """Blocks [C, n] from `start_frame`; raises AudioDecodeError where the file breaks."""
         scratch = np.empty((BLOCK_FRAMES, self.channels), np.float32)
         try:
-            self._go_to(start_frame, scratch)
+            if start_frame:
+                self._go_to(start_frame, scratch)
             while len(frames := self._file.read(out=scratch)):  # [n, C]
                 yield frames.T.copy(order="C")  # [C, n]
         except soundfile.SoundFileError as error:
@@ -52,10 +67,10 @@ class SoundFileDecoder:
         self._file.close()
 
     def _go_to(self, frame: int, scratch: FloatArray) -> None:
-        if self.frames is not None:
+        if self.frames is not None and self._file.can_seek:
             self._file.seek(frame)
             return
-        # libsndfile seeks no further than the length that it guessed.
+        # libsndfile seeks no further than the length that it guessed, and in GSM not at all.
         while frame and (skipped := len(self._file.read(out=scratch[:frame]))):
             frame -= skipped
 
