@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -179,9 +180,10 @@ def drum(pitch: int) -> Drum:
     return KIT.get(pitch, _STICKS)
 
 
-def render_drum(part: Drum, layer: int, sample_rate: int, seed: int) -> FloatArray:
-    """One stroke, [1, T], peak 1.0. Softer layers are duller."""
-    rng = np.random.default_rng([seed, layer])
+@lru_cache(maxsize=256)
+def render_drum(part: Drum, layer: int, sample_rate: int, take: int) -> FloatArray:
+    """One stroke, [1, T], peak 1.0, read-only. Softer layers are duller, each `take` differs."""
+    rng = np.random.default_rng([take, layer])
     longest = max(
         [tone.t60_seconds for tone in part.tones]
         + [hiss.t60_seconds + hiss.bursts[-1] for hiss in part.hisses]
@@ -198,7 +200,9 @@ def render_drum(part: Drum, layer: int, sample_rate: int, seed: int) -> FloatArr
             sound[start:] += duller * _hiss(hiss, frames - start, softness, sample_rate, rng)
     fade = min(frames, round(0.005 * sample_rate))
     sound[frames - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
-    return (sound / np.float32(np.abs(sound).max()))[None, :]
+    sound /= np.abs(sound).max()
+    sound.flags.writeable = False
+    return sound[None, :]
 
 
 def _tone(tone: Tone, frames: int, sample_rate: int) -> FloatArray:
@@ -240,6 +244,7 @@ def _metal_partials(frames: int, low_hz: float, high_hz: float, sample_rate: int
     if not hertz.size:
         return np.zeros(frames, dtype=np.float32)
     points = -(-frames // HOP) + 1
-    amplitudes = np.full((points, hertz.size), math.sqrt(2.0 / hertz.size))
+    steady = np.full((points, hertz.size), math.sqrt(2.0 / hertz.size))
     times = np.arange(points) * (HOP / sample_rate)
-    return additive(hertz, amplitudes, times, np.zeros(hertz.size), sample_rate)[:frames]
+    one = np.ones((1, hertz.size))
+    return additive(hertz, steady, one, 0.0 * one, times, sample_rate)[0, :frames]

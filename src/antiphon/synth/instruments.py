@@ -8,6 +8,7 @@ has its exact frequency and decay: a plucked string is the closed form of Karplu
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from antiphon.synth.timbres import Noise, Timbre
 
 VELOCITY_LAYERS = 4
 HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
-_WEAKEST_DB = -72.0  # partials below this are left out
+_WEAKEST_DB = -60.0  # partials below this are left out
 _MAX_PARTIALS = 64
 # Left and right differ by the shares of the detuned voices and by small turns of the phases. Phases
 # drawn freely for each side would cancel whole partials where a listener mixes down to mono.
@@ -48,53 +49,64 @@ def render_note(
     It starts at zero and does not end by itself: the caller fades it where it is released.
     """
     rng = np.random.default_rng([seed, pitch, layer])
-    ratios, levels, rates = _partials(timbre, pitch, layer, sample_rate)
+    ratios, levels, rates = _partials(timbre, pitch, layer, sample_rate)  # [K]
+    power = ((levels * k_weighting(pitch_hz(pitch) * ratios)) ** 2).sum() / 2.0
     frames = max(1, round(seconds * sample_rate))
     times = np.arange(-(-frames // HOP) + 1) * (HOP / sample_rate)  # [M]
-    envelopes = levels * _decay(timbre, rates, times) * _attack(timbre, ratios, times)  # [M, K]
-    if timbre.tremolo_db:
-        swing = np.sin(2.0 * np.pi * timbre.vibrato_hz * times)
-        envelopes *= 10.0 ** (timbre.tremolo_db / 40.0 * swing)[:, None]
-    warped = _warped_times(timbre, times, rng)
+    envelopes = _envelopes(timbre, ratios, rates, times)  # [M, K]
+    envelopes *= levels / math.sqrt(max(power, 1e-12))
     spread = np.linspace(-1.0, 1.0, timbre.voices) if timbre.voices > 1 else np.zeros(1)
     detunes = 2.0 ** (timbre.detune_cents * spread / 1200.0)  # [V]
     hertz = pitch_hz(pitch) * (detunes[:, None] * ratios).ravel()  # [V * K]
+    sides = np.array([-1.0, 1.0] if timbre.wide else [0.0])[:, None]  # [C, 1]
+    shares = 1.0 + _SPREAD * sides * spread  # [C, V]
+    shares /= np.sqrt((shares**2).sum(axis=1, keepdims=True))
     phases = rng.uniform(0.0, 2.0 * np.pi, hertz.size)
-    power = ((levels * k_weighting(pitch_hz(pitch) * ratios)) ** 2).sum() / 2.0
-    envelopes /= math.sqrt(max(power, 1e-12))
-    sides = (-1.0, 1.0) if timbre.wide else (0.0,)
-    samples = np.empty((len(sides), frames), dtype=np.float32)
-    for side, channel in zip(sides, samples, strict=True):
-        shares = 1.0 + _SPREAD * side * spread
-        shares /= math.sqrt((shares**2).sum())
-        amplitudes = np.concatenate([share * envelopes for share in shares], axis=1)
-        turned = phases + abs(side) * rng.uniform(-_TURN, _TURN, hertz.size)
-        channel[:] = additive(hertz, amplitudes, warped, turned, sample_rate)[:frames]
-        if timbre.noise is not None:
-            channel += _noise(timbre, timbre.noise, frames, sample_rate, rng)
+    phases = phases + np.abs(sides) * rng.uniform(-_TURN, _TURN, (len(sides), hertz.size))
+    samples = additive(
+        hertz,
+        np.tile(envelopes, timbre.voices),
+        np.repeat(shares, ratios.size, axis=1),
+        phases,
+        _warped_times(timbre, times, rng),
+        sample_rate,
+    )[:, :frames]
+    if timbre.noise is not None:
+        _add_noise(samples, timbre, timbre.noise, sample_rate, rng)
     return samples
 
 
 def additive(
-    hertz: Floats, amplitudes: Floats, warped: Floats, phases: Floats, sample_rate: int
+    hertz: Floats,
+    amplitudes: Floats,
+    shares: Floats,
+    phases: Floats,
+    warped: Floats,
+    sample_rate: int,
 ) -> FloatArray:
-    """A sum of K sinusoids with amplitudes [M, K] given every `HOP` samples, [(M - 1) * HOP].
+    """Sums of K sinusoids with amplitudes [M, K] given every `HOP` samples, [C, (M - 1) * HOP].
 
-    `warped` [M] is the running time in seconds as vibrato bends it. Each point of the envelope is
-    a grain under a triangle that overlaps its neighbours by half, all grains one matrix product:
-    for steady partials this is exact, and the amplitudes are interpolated linearly.
+    Each channel takes its `shares` [C, K] of the sinusoids at its `phases` [C, K]. `warped` [M] is
+    the running time in seconds as vibrato bends it. Each point of the envelope is a grain under a
+    triangle that overlaps its neighbours by half, and all grains are one matrix product: for steady
+    partials this is exact, and the amplitudes are interpolated linearly.
     """
     turns = warped[:, None] * hertz  # [M, K]
-    angles = ((turns - np.floor(turns)) * (2.0 * np.pi) + phases).astype(np.float32)
-    loud = amplitudes.astype(np.float32)
-    left = np.concatenate([loud * np.cos(angles), -loud * np.sin(angles)], axis=1)  # [M, 2K]
+    turns -= np.rint(turns)  # in doubles: after minutes a float would be out of tune
+    angles = turns.astype(np.float32) * np.float32(2.0 * np.pi)
+    left = np.empty((angles.shape[0], 2 * angles.shape[1]), dtype=np.float32)  # [M, 2K]
+    np.multiply(np.cos(angles), amplitudes, out=left[:, : hertz.size], casting="same_kind")
+    np.multiply(np.sin(angles), amplitudes, out=left[:, hertz.size :], casting="same_kind")
     offsets = np.arange(-HOP, HOP)
-    inner = 2.0 * np.pi / sample_rate * hertz[:, None] * offsets
     triangle = 1.0 - np.abs(offsets) / HOP
-    right = np.concatenate([np.cos(inner) * triangle, np.sin(inner) * triangle])  # [2K, 2 hops]
-    grains = left @ right.astype(np.float32)  # [M, 2 hops]
-    summed: FloatArray = (grains[:-1, HOP:] + grains[1:, :HOP]).ravel()
-    return summed
+    channels = []
+    for share, phase in zip(shares, phases, strict=True):
+        inner = 2.0 * np.pi / sample_rate * hertz[:, None] * offsets + phase[:, None]
+        window = share[:, None] * triangle
+        right = np.concatenate([np.cos(inner) * window, -np.sin(inner) * window])  # [2K, 2 hops]
+        grains = left @ right.astype(np.float32)  # [M, 2 hops]
+        channels.append((grains[:-1, HOP:] + grains[1:, :HOP]).ravel())
+    return np.stack(channels)
 
 
 def _partials(
@@ -134,18 +146,23 @@ def _partials(
     return ratios[audible], levels[audible], rates[audible]
 
 
-def _decay(timbre: Timbre, rates: Floats, times: Floats) -> Floats:
-    fall: Floats = np.exp(-np.outer(times, rates))
-    if timbre.aftersound:
-        slow = np.exp(-np.outer(times, rates / 5.0))
-        fall += timbre.aftersound * (slow - fall)
-    return fall
-
-
-def _attack(timbre: Timbre, ratios: Floats, times: Floats) -> Floats:
-    seconds = timbre.attack_seconds * (1.0 + timbre.attack_lag * (ratios - 1.0))
-    rise: Floats = np.sin(0.5 * np.pi * np.minimum(1.0, times[:, None] / seconds)) ** 2
-    return rise
+def _envelopes(timbre: Timbre, ratios: Floats, rates: Floats, times: Floats) -> Floats:
+    """Attack, decay and tremolo of each partial at `times` [M], [M, K]."""
+    if timbre.t60_seconds is None:
+        envelopes: Floats = np.ones((times.size, ratios.size), dtype=np.float32)
+    else:
+        envelopes = np.exp(-np.outer(times, rates).astype(np.float32))
+        if timbre.aftersound:
+            slow = np.exp(-np.outer(times, rates / 5.0).astype(np.float32))
+            envelopes += timbre.aftersound * (slow - envelopes)
+    rise_seconds = timbre.attack_seconds * (1.0 + timbre.attack_lag * (ratios - 1.0))  # [K]
+    rising = times[times < rise_seconds.max()]
+    progress = np.minimum(1.0, rising[:, None] / rise_seconds)
+    envelopes[: rising.size] *= np.sin(0.5 * np.pi * progress) ** 2
+    if timbre.tremolo_db:
+        swing = np.sin(2.0 * np.pi * timbre.vibrato_hz * times)
+        envelopes *= 10.0 ** (timbre.tremolo_db / 40.0 * swing)[:, None]
+    return envelopes
 
 
 def _warped_times(timbre: Timbre, times: Floats, rng: np.random.Generator) -> Floats:
@@ -163,28 +180,40 @@ def _warped_times(timbre: Timbre, times: Floats, rng: np.random.Generator) -> Fl
     return bent
 
 
-def _noise(
-    timbre: Timbre, noise: Noise, frames: int, sample_rate: int, rng: np.random.Generator
-) -> FloatArray:
-    level = 10.0 ** (noise.level_db / 20.0)
+def _add_noise(
+    samples: FloatArray, timbre: Timbre, noise: Noise, sample_rate: int, rng: np.random.Generator
+) -> None:
+    """Add the noise of the stroke, or that of the breath, to `samples` [C, T] in place."""
+    loop = _noise_loop(noise.low_hz, noise.high_hz, sample_rate)
     if noise.t60_seconds is None:
-        count = frames
-        envelope = np.minimum(1.0, np.arange(count) / (timbre.attack_seconds * sample_rate))
+        seconds = np.arange(samples.shape[1], dtype=np.float32) / np.float32(sample_rate)
+        envelope = np.minimum(1.0, seconds / np.float32(timbre.attack_seconds))
     else:
-        count = min(frames, math.ceil(1.2 * noise.t60_seconds * sample_rate))
-        elapsed = np.arange(count) / sample_rate
-        envelope = np.exp(-_T60 / noise.t60_seconds * elapsed) * np.minimum(1.0, elapsed / 0.001)
-    sound = np.zeros(frames, dtype=np.float32)
-    sound[:count] = (
-        level * envelope * band_noise(rng, count, noise.low_hz, noise.high_hz, sample_rate)
-    )
-    return sound
+        count = min(samples.shape[1], math.ceil(1.2 * noise.t60_seconds * sample_rate))
+        seconds = np.arange(count, dtype=np.float32) / np.float32(sample_rate)
+        envelope = np.exp(-_T60 / noise.t60_seconds * seconds) * np.minimum(1.0, seconds / 0.001)
+    envelope *= np.float32(10.0 ** (noise.level_db / 20.0))
+    for channel in samples:
+        turned = np.roll(loop, rng.integers(loop.size))
+        channel[: envelope.size] += envelope * np.resize(turned, envelope.size)
+
+
+@lru_cache(maxsize=64)
+def _noise_loop(low_hz: float, high_hz: float, sample_rate: int) -> FloatArray:
+    """0.7 s of noise whose end joins its beginning."""
+    from scipy.fft import next_fast_len
+
+    frames = next_fast_len(round(0.7 * sample_rate), real=True)
+    return band_noise(np.random.default_rng(frames), frames, low_hz, high_hz, sample_rate)
 
 
 def band_noise(
     rng: np.random.Generator, frames: int, low_hz: float, high_hz: float, sample_rate: int
 ) -> FloatArray:
-    """Noise between two frequencies (12 dB per octave beyond them), RMS 1, [frames]."""
+    """Noise between two frequencies (12 dB per octave beyond them), RMS 1, [frames].
+
+    Its end joins its beginning if `frames` is a fast length of the FFT.
+    """
     from scipy.fft import irfft, next_fast_len, rfft
 
     size = next_fast_len(max(frames, 256), real=True)
