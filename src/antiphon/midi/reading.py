@@ -235,7 +235,8 @@ class _Collector:
         elif message.type == "time_signature":
             piece.metres.append((message.numerator, message.denominator))
         elif message.type == "key_signature":
-            piece.keys.append(Key.parse(message.key))
+            mode = "minor" if message.key.endswith("m") else "major"
+            piece.keys.append(Key.parse(f"{message.key.removesuffix('m')} {mode}"))
         elif message.type == "midi_port":
             self.ports[number] = message.port
         elif message.type == "marker":
@@ -362,7 +363,7 @@ def _sections(
     starts = [bar for bar in sorted(labels) if bar < bars]
     return tuple(
         Section(labels[start], start, end - start)
-        for start, end in zip(starts, [*starts[1:], bars], strict=True)
+        for start, end in zip(starts, [*starts, bars][1:], strict=True)
         if labels[start]
     )
 

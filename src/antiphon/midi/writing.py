@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -38,8 +39,8 @@ _SETTING, _ENDING, _STARTING = range(3)
 def write_midi(score: Score, target: Path | BinaryIO) -> None:
     """Write a format 1 file with 960 ticks per beat; a path appears whole or not at all.
 
-    Each track has a channel of its own (drums channel 10; beyond fifteen pitched tracks on the next
-    port) with its program, and pan and gain as controllers 10 and 7. Sections are markers; chords,
+    Each track has a channel of its own (drums channel 10; on another port when one port's are
+    taken) with its program, and pan and gain as controllers 10 and 7. Sections are markers; chords,
     roles, genre and seed are text events, so that `read_midi` finds them again. Positions are
     rounded to the tick.
 
@@ -49,14 +50,13 @@ def write_midi(score: Score, target: Path | BinaryIO) -> None:
 
     file = mido.MidiFile(type=1, ticks_per_beat=TICKS_PER_BEAT)
     file.tracks.append(_to_mido(_conductor_events(score), _ticks(score.total_beats)))
-    pitched = 0
+    drums, pitched = count(), count()
     for track in score.tracks:
-        port, place = divmod(pitched, len(_PITCHED_CHANNELS))
         if track.is_drums:
-            port, channel = 0, DRUM_CHANNEL
+            port, channel = next(drums), DRUM_CHANNEL
         else:
+            port, place = divmod(next(pitched), len(_PITCHED_CHANNELS))
             channel = _PITCHED_CHANNELS[place]
-            pitched += 1
         file.tracks.append(_to_mido(_track_events(track, channel, port)))
     buffer = io.BytesIO()
     file.save(file=buffer)
