@@ -20,6 +20,7 @@ from antiphon.synth.timbres import Noise, Timbre
 
 VELOCITY_LAYERS = 4
 HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
+_GRAINS = 1024  # computed at a time: 1.5 s, which bounds the memory of a long note
 _WEAKEST_DB = -60.0  # partials below this are left out
 _MAX_PARTIALS = 64
 # Left and right differ by the shares of the detuned voices and by small turns of the phases. Phases
@@ -65,7 +66,7 @@ def render_note(
     phases = phases + np.abs(sides) * rng.uniform(-_TURN, _TURN, (len(sides), hertz.size))
     samples = additive(
         hertz,
-        np.tile(envelopes, timbre.voices),
+        envelopes,
         np.repeat(shares, ratios.size, axis=1),
         phases,
         _warped_times(timbre, times, rng),
@@ -84,29 +85,33 @@ def additive(
     warped: Floats,
     sample_rate: int,
 ) -> FloatArray:
-    """Sums of K sinusoids with amplitudes [M, K] given every `HOP` samples, [C, (M - 1) * HOP].
+    """Sums of V * K sinusoids, [C, (M - 1) * HOP]: V voices of K partials at `hertz` [V * K].
 
-    Each channel takes its `shares` [C, K] of the sinusoids at its `phases` [C, K]. `warped` [M] is
-    the running time in seconds as vibrato bends it. Each point of the envelope is a grain under a
-    triangle that overlaps its neighbours by half, and all grains are one matrix product: for steady
-    partials this is exact, and the amplitudes are interpolated linearly.
+    `amplitudes` [M, K] are given every `HOP` samples. Each channel takes its `shares` [C, V * K] of
+    the sinusoids, which start at its `phases` [C, V * K]. `warped` [M] is the running time in
+    seconds as vibrato bends it. Each point of the envelope is a grain under a triangle that
+    overlaps its neighbours by half, and many grains are one matrix product: for steady partials
+    this is exact, and the amplitudes are interpolated linearly.
     """
-    turns = warped[:, None] * hertz  # [M, K]
-    turns -= np.rint(turns)  # in doubles: after minutes a float would be out of tune
-    angles = turns.astype(np.float32) * np.float32(2.0 * np.pi)
-    left = np.empty((angles.shape[0], 2 * angles.shape[1]), dtype=np.float32)  # [M, 2K]
-    np.multiply(np.cos(angles), amplitudes, out=left[:, : hertz.size], casting="same_kind")
-    np.multiply(np.sin(angles), amplitudes, out=left[:, hertz.size :], casting="same_kind")
     offsets = np.arange(-HOP, HOP)
-    triangle = 1.0 - np.abs(offsets) / HOP
-    channels = []
-    for share, phase in zip(shares, phases, strict=True):
-        inner = 2.0 * np.pi / sample_rate * hertz[:, None] * offsets + phase[:, None]
-        window = share[:, None] * triangle
-        right = np.concatenate([np.cos(inner) * window, -np.sin(inner) * window])  # [2K, 2 hops]
-        grains = left @ right.astype(np.float32)  # [M, 2 hops]
-        channels.append((grains[:-1, HOP:] + grains[1:, :HOP]).ravel())
-    return np.stack(channels)
+    inner = 2.0 * np.pi / sample_rate * hertz[:, None] * offsets + phases[:, :, None]
+    window = shares[:, :, None] * (1.0 - np.abs(offsets) / HOP)
+    right = np.concatenate([np.cos(inner) * window, -np.sin(inner) * window], axis=1)
+    right = right.astype(np.float32)  # [C, 2 V K, 2 hops]
+    voices = hertz.size // amplitudes.shape[1]
+    intervals = warped.size - 1
+    samples = np.empty((len(shares), intervals * HOP), dtype=np.float32)
+    for first in range(0, intervals, _GRAINS):
+        chunk = slice(first, min(first + _GRAINS, intervals) + 1)
+        turns = warped[chunk, None] * hertz
+        turns -= np.rint(turns)  # in doubles: after minutes a float would be out of tune
+        angles = turns.astype(np.float32) * np.float32(2.0 * np.pi)
+        loud = np.tile(amplitudes[chunk].astype(np.float32), voices)
+        left = np.concatenate([loud * np.cos(angles), loud * np.sin(angles)], axis=1)
+        grains = left @ right  # [C, grains, 2 hops]
+        joined = grains[:, :-1, HOP:] + grains[:, 1:, :HOP]
+        samples[:, first * HOP : chunk.stop * HOP - HOP] = joined.reshape(len(shares), -1)
+    return samples
 
 
 def _partials(

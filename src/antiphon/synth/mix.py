@@ -23,9 +23,8 @@ _VELOCITY_EXPONENT = 1.3  # of the amplitude: 100 -> 50 is 8 dB
 _UNEVENNESS_DB = 0.5  # no two strokes are alike
 _DRUM_TAKES = 2  # renderings of each drum, by turns
 _CHOKE_SECONDS = 0.03
-_NOTE_RMS = 0.05  # of a pitched note at velocity 127
+_NOTES_DB = -26.0  # weighted level of a pitched note at velocity 127, against full scale
 _DRUMS_DB = -9.0  # of a stroke's peak at velocity 127, against full scale
-_CHORD_DB_PER_DECADE = 8.0  # four voices are 1 dB louder than one, not 6
 
 
 def render(score: Score, *, sample_rate: int = 44100, seed: int | None = None) -> Waveform:
@@ -62,9 +61,7 @@ def _play_notes(bus: FloatArray, score: Score, track: Track, sample_rate: int, s
         key: render_note(timbre, *key, (frames + fade.size) / sample_rate, sample_rate, seed)
         for key, frames in longest.items()
     }
-    polyphony = _polyphony(starts, stops)
-    level_db = track.gain_db + timbre.level_db - _CHORD_DB_PER_DECADE * math.log10(polyphony)
-    gains = _NOTE_RMS * _gains(level_db, track.pan, timbre.reverb_db)
+    gains = _gains(_NOTES_DB + track.gain_db + timbre.level_db, track.pan, timbre.reverb_db)
     strokes = _stroke_gains(track, seed)
     for key, start, stop, stroke in zip(keys, starts, stops, strokes, strict=True):
         _add(bus, start, held[key], gains * stroke, stop - start, fade)
@@ -125,15 +122,6 @@ def _frames(score: Score, track: Track, sample_rate: int) -> tuple[list[int], li
     starts = [round(note.start_beat * per_beat) for note in track.notes]
     stops = [round((note.start_beat + note.duration_beats) * per_beat) for note in track.notes]
     return starts, stops
-
-
-def _polyphony(starts: list[int], stops: list[int]) -> float:
-    """How many notes sound at once, on average while any does; at least 1."""
-    sounding = reached = 0
-    for start, stop in sorted(zip(starts, stops, strict=True)):
-        sounding += max(0, stop - max(start, reached))
-        reached = max(reached, stop)
-    return max(1.0, sum(stops) - sum(starts)) / max(1, sounding)
 
 
 def _gains(level_db: float, pan: float, reverb_db: float) -> FloatArray:
