@@ -19,6 +19,10 @@ KINDS = ("wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64")
 # libsndfile's word for "unknown" is the largest 64-bit number (a FLAC that was streamed).
 UNKNOWN_FRAMES = 2**62
 
+# Decoded and thrown away before a start: an MP3 frame may hold parts of up to 511 bytes before it,
+# and the first ones after a seek come out silent.
+PREROLL_FRAMES = 16 * 1152
+
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
     """A file read in order: soundfile would seek after every read, to where it is already.
@@ -68,8 +72,9 @@ class SoundFileDecoder:
 
     def _go_to(self, frame: int, scratch: FloatArray) -> None:
         if self.frames is not None and self._file.can_seek:
-            self._file.seek(frame)
-            return
+            before = max(0, frame - PREROLL_FRAMES)
+            self._file.seek(before)
+            frame -= before
         # libsndfile seeks no further than the length that it guessed, and in GSM not at all.
         while frame and (skipped := len(self._file.read(out=scratch[:frame]))):
             frame -= skipped
