@@ -198,6 +198,8 @@ def render_drum(part: Drum, layer: int, sample_rate: int, take: int) -> FloatArr
         for start_seconds in hiss.bursts:
             start = round(start_seconds * sample_rate)
             sound[start:] += duller * _hiss(hiss, frames - start, softness, sample_rate, rng)
+    # A falling sine has a mean; repeated strokes would add up to an offset of the whole mix.
+    sound -= np.hanning(frames).astype(np.float32) * (2.0 * sound.mean())
     fade = min(frames, round(0.005 * sample_rate))
     sound[frames - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     sound /= np.abs(sound).max()

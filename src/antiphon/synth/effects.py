@@ -23,7 +23,7 @@ _CHUNK_FRAMES = 1 << 16
 
 @lru_cache(maxsize=2)
 def reverb_response(sample_rate: int) -> FloatArray:
-    """A synthetic hall [2, T], unit energy per channel.
+    """A synthetic hall [2, T]: on average 0 dB per channel from 300 to 3000 Hz.
 
     Band-wise exponentially decaying noise after Moorer (1979), with highs that die first as air
     absorbs them, a few early reflections, and independent noise left and right for width.
@@ -52,7 +52,9 @@ def reverb_response(sample_rate: int) -> FloatArray:
         for delay_seconds in rng.uniform(0.0, 0.045, size=6):
             sign = rng.choice((-1.0, 1.0))
             response[channel, int(delay_seconds * sample_rate)] += sign * scale * rng.uniform(1, 2)
-    response /= np.sqrt((response**2).sum(axis=1, keepdims=True))
+    middle = (hertz > 300.0) & (hertz < 3000.0)
+    power = np.abs(rfft(response, axis=1)[:, middle]) ** 2
+    response /= np.sqrt(power.mean(axis=1, keepdims=True))
     return np.pad(response, ((0, 0), (pre_delay, 0))).astype(np.float32)
 
 
