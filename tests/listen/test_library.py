@@ -251,7 +251,7 @@ class TestOutputs:
 
 
 def start_command(root: Path, seconds_per_track: float) -> subprocess.Popen[bytes]:
-    """The fake library command in `root`: lib -> out.jsonl, .INFO and .txt, state."""
+    """The fake library command in `root`: lib -> out.jsonl and .INFO; state."""
     arguments = ["lib", "out.jsonl", "state", str(seconds_per_track)]
     return subprocess.Popen([sys.executable, str(FAKE_COMMAND), *arguments], cwd=root)
 
@@ -271,9 +271,9 @@ def kill_at_random(root: Path, chance: random.Random, seconds_per_track: float) 
     """Start the command, kill it somewhere between its start and its end; its workers must go."""
     process = start_command(root, seconds_per_track)
     if chance.random() < 0.8:  # else it dies while it starts
-        done_before = len(list(root.rglob("*.txt")))
+        done_before = len(list(root.rglob("*.INFO")))
         deadline = time.monotonic() + 20
-        while len(list(root.rglob("*.txt"))) == done_before and process.poll() is None:
+        while len(list(root.rglob("*.INFO"))) == done_before and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
     time.sleep(chance.uniform(0, 0.3))

@@ -115,16 +115,8 @@ def play_to(path: Path, score: Score, controls: Controls) -> float:
     from antiphon.synth import render
 
     waveform = render(score)
-    made_from = {"seed": score.seed, **controls.to_dict()}
-    write(
-        path,
-        waveform,
-        metadata={
-            "software": f"antiphon {__version__}",
-            "genre": score.genre or "",
-            "comment": json.dumps(made_from),
-        },
-    )
+    made_by = {"software": f"antiphon {__version__}", "seed": score.seed, **controls.to_dict()}
+    write(path, waveform, metadata={"genre": score.genre or "", "comment": json.dumps(made_by)})
     return waveform.duration_seconds
 
 

@@ -92,9 +92,9 @@ def _loudness(facts: Facts) -> str:
         )
         if value is not None
     ]
-    return ", ".join(
-        [*parts, *([f"not all measured: {loudness.reason}"] if loudness.reason else [])]
-    )
+    if not parts:
+        return _not_measured(loudness.reason)
+    return ", ".join(parts) + (f" (not all: {loudness.reason})" if loudness.reason else "")
 
 
 def _timbre(facts: Facts) -> str:
