@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from antiphon.audio import Waveform as Waveform
     from antiphon.controls import Controls as Controls
+    from antiphon.description import Description as Description
     from antiphon.errors import AntiphonError as AntiphonError
     from antiphon.errors import AudioError as AudioError
     from antiphon.errors import ConfigError as ConfigError
     from antiphon.errors import ModelMissingError as ModelMissingError
     from antiphon.facts import Facts as Facts
+    from antiphon.listen.listener import Listener as Listener
+    from antiphon.listen.listener import load_listener as load_listener
     from antiphon.score import Score as Score
 
 _HOMES = {
@@ -24,10 +27,13 @@ _HOMES = {
     "AudioError": "antiphon.errors",
     "ConfigError": "antiphon.errors",
     "Controls": "antiphon.controls",
+    "Description": "antiphon.description",
     "Facts": "antiphon.facts",
+    "Listener": "antiphon.listen.listener",
     "ModelMissingError": "antiphon.errors",
     "Score": "antiphon.score",
     "Waveform": "antiphon.audio",
+    "load_listener": "antiphon.listen.listener",
 }
 
 __all__ = [*_HOMES, "__version__"]

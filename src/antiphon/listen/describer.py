@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from string import Formatter
@@ -30,19 +30,25 @@ def describe_facts(facts: Facts, kinds: Mapping[str, int | None]) -> dict[str, s
 
     Raises ConfigError for a kind that needs a model which follows prompts.
     """
+    check_kinds(kinds)
     writer = _Writer(facts)
     texts = {}
     for kind, max_words in kinds.items():
+        limit = _Limit(max_words)
+        # A limit can be tighter than any text of the kind; the last very brief one is one word.
+        candidates = chain(_KINDS[kind](writer, limit), _very_brief(writer, limit))
+        texts[kind] = next(text for text in candidates if limit.allows(text))
+    return texts
+
+
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Raise ConfigError for a kind that only a model which follows prompts could write."""
+    for kind in kinds:
         if kind not in _KINDS:
             raise ConfigError(
                 f"kind {kind!r} needs a model that follows prompts; "
                 f"the built-in describer writes {', '.join(_KINDS)}"
             )
-        limit = _Limit(max_words)
-        # A user's limit can be tighter than any text of the kind; the last very brief one is a word.
-        candidates = chain(_KINDS[kind](writer, limit), _very_brief(writer, limit))
-        texts[kind] = next(text for text in candidates if limit.allows(text))
-    return texts
 
 
 def count_words(text: str) -> int:
@@ -73,7 +79,7 @@ class _Choice:
 
     def __init__(self, facts: Facts) -> None:
         # Not the path: a copy of the file reads the same.
-        self._seed = hashlib.sha256(facts.with_path(None).to_json().encode()).digest()
+        self._seed = hashlib.sha256(repr(facts.with_path(None)).encode()).digest()
 
     def shuffled(self, name: str, options: tuple[str, ...]) -> list[str]:
         def order(option: str) -> bytes:
@@ -170,7 +176,8 @@ class _Writer:
 
     def _add_story(self) -> None:
         parts = self.found.parts
-        if not 2 <= len(parts) <= _MOST_STORY_PARTS:
+        unnamed = any(part.label == UNNAMED for part in parts)
+        if unnamed or not 2 <= len(parts) <= _MOST_STORY_PARTS:
             return
         clauses = []
         for at, part in enumerate(parts):
@@ -184,7 +191,6 @@ class _Writer:
             else:
                 options = wording.STORY_AGAIN if part.again else wording.STORY_NEW
             name = f"part {part.label}" if len(part.label) == 1 else f"the {part.label}"
-            name = f"an {part.label}" if part.label == UNNAMED else name
             template = self._choice.shuffled("story", options)[at % len(options)]
             clauses.append(template.format(part=name, time=part.time))
         self.found.slots["story"] = listed(clauses)

@@ -28,6 +28,7 @@ _SYMBOLS = {
 }
 _MAX_PROGRESSION = 8
 _MIN_ROUNDS = 3
+_CLEARLY_MORE = 1.2
 _MIN_COVERAGE = 0.5  # share of the chord changes that belong to the progression
 
 # A listener notices about 3 dB; less than 2 dB between thirds of a piece is "the same".
@@ -74,19 +75,19 @@ def chord_uses(spans: Sequence[Span]) -> list[ChordUse]:
 
 
 def recurring_progression(spans: Sequence[Span]) -> tuple[str, ...] | None:
-    """The succession of 2 to 8 chords that fills most of the piece, if one does.
+    """The succession of 2 to 8 chords that goes round for most of the piece, if one does.
 
-    It comes round three times at least and covers half of the chord changes. Of rotations the one
-    that sounds first is taken.
+    It comes at least three times, at least twice right after itself, and covers half of the chord
+    changes. Of rotations the one that sounds first is taken, of lengths the shortest unless a
+    longer one covers clearly more.
     """
     changes = _chord_changes(spans)
     best: tuple[str, ...] | None = None
     best_covered = 0
     for length in range(2, _MAX_PROGRESSION + 1):
-        for progression, rounds in _rounds(changes, length).items():
-            covered = rounds * length
-            if rounds >= _MIN_ROUNDS and covered > best_covered:
-                best, best_covered = progression, covered
+        longest = max(_rounds(changes, length).items(), key=lambda item: item[1], default=None)
+        if longest is not None and longest[1] * length > _CLEARLY_MORE * best_covered:
+            best, best_covered = longest[0], longest[1] * length
     return best if best_covered >= _MIN_COVERAGE * len(changes) else None
 
 
@@ -173,23 +174,35 @@ def _chord_changes(spans: Sequence[Span]) -> list[str]:
 
 
 def _rounds(changes: Sequence[str], length: int) -> dict[tuple[str, ...], int]:
-    """How often each succession of `length` chords comes, overlaps not counted, in order of
-    first appearance; none that repeats a shorter one, or whose end runs into its beginning."""
+    """How often each succession of `length` chords comes round, overlaps not counted.
+
+    In order of first appearance; without those that come too rarely or repeat a shorter one.
+    """
     counts: dict[tuple[str, ...], int] = {}
-    free_from: dict[tuple[str, ...], int] = {}
+    follows_itself: dict[tuple[str, ...], int] = {}
+    ends: dict[tuple[str, ...], int] = {}
     for at in range(len(changes) - length + 1):
         succession = tuple(changes[at : at + length])
-        if at < free_from.get(succession, 0) or succession[0] == succession[-1]:
-            continue
-        if any(
-            succession == succession[:part] * (length // part)
-            for part in range(1, length // 2 + 1)
-            if length % part == 0
-        ):
+        end = ends.get(succession, -1)
+        if at < end or succession[0] == succession[-1] or _repeats_a_part(succession):
             continue
         counts[succession] = counts.get(succession, 0) + 1
-        free_from[succession] = at + length
-    return counts
+        follows_itself[succession] = follows_itself.get(succession, 0) + (at == end)
+        ends[succession] = at + length
+    return {
+        succession: count
+        for succession, count in counts.items()
+        if count >= _MIN_ROUNDS and follows_itself[succession] >= _MIN_ROUNDS - 1
+    }
+
+
+def _repeats_a_part(succession: tuple[str, ...]) -> bool:
+    length = len(succession)
+    return any(
+        succession == succession[:part] * (length // part)
+        for part in range(2, length // 2 + 1)
+        if length % part == 0
+    )
 
 
 def _power(dynamics: Dynamics) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

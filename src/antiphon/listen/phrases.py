@@ -7,6 +7,7 @@ phrase cannot say what was not measured.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ _MAX_LETTERS = 12
 _MAX_TIMELINE = 8
 _MAX_LABEL_CHARACTERS = 24
 _MAX_LABEL_WORDS = 3
-_MAX_REASON_CHARACTERS = 160
+_MAX_REASON_CHARACTERS = 100
 UNNAMED = "unnamed section"
 _MENTIONED_BPM = (30.0, 260.0)  # nobody counts a pulse outside
 
@@ -319,13 +320,13 @@ def _label(text: str) -> str:
 
 
 def _reason(text: str | None) -> str | None:
-    """A reason as the end of a sentence of ours."""
+    """A reason as the end of a sentence of ours; what follows its first clause is detail."""
     if text is None:
         return None
-    reason = " ".join(normalise_for_t5(text).split()).strip(" .;:")
-    if not reason or len(reason) > _MAX_REASON_CHARACTERS or not reason.isprintable():
+    clause = re.split(r"[:;.] ", " ".join(normalise_for_t5(text).split()))[0].strip(" .;:")
+    if not clause or len(clause) > _MAX_REASON_CHARACTERS or not clause.isprintable():
         return None
-    return "; ".join(_uncapitalised(sentence) for sentence in reason.split(". "))
+    return _uncapitalised(clause)
 
 
 def _uncapitalised(text: str) -> str:

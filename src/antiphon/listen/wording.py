@@ -66,7 +66,13 @@ def word_for(value: float, scale: Scale) -> str:
 # --- full: one group per sentence of the paragraph
 
 PLACE_SURE: Tiers = (
-    ("{in_key} at {paced_tempo}", "at {paced_tempo} {in_key}", "at {tempo} and {in_key}"),
+    (
+        "{in_key} at {paced_tempo}",
+        "at {paced_tempo} {in_key}",
+        "{in_key} at {tempo}",
+        "at {tempo} {in_key}",
+        "at {tempo} and {in_key}",
+    ),
 )
 # A key that is not sure comes last, set off by a comma.
 PLACE: Tiers = (
@@ -129,7 +135,7 @@ FORM: Tiers = (
     (
         "{story}",
         "the form is {form}, changing at {changes}",
-        "its sections follow the plan {form}, with changes at {changes}",
+        "its sections follow the plan {form}, changing at {changes}",
         "in outline it is {form}; the sections change at {changes}",
         "its sections are {timeline}",
         "it is laid out as {timeline}",
@@ -168,8 +174,8 @@ TIMBRE: Tiers = (
         "{percussive}",
         "a spectral centroid near {brightness} makes the tone {tone}, and a percussive share of "
         "{percussive} leaves it {attack}",
-        "the sound is {attack} ({percussive} of the energy) and {tone}, its spectral centroid near "
-        "{brightness}",
+        "the sound is {attack} ({percussive} percussive energy) and {tone}, its spectral centroid "
+        "near {brightness}",
     ),
     (
         "the tone is {tone}, with the spectral centroid near {brightness}",
@@ -256,7 +262,7 @@ FILE_PROBLEMS = ("the file showed damage when it was decoded", "decoding the fil
 CLIPPED: Tiers = (
     ("clipping shows in {clipped} at full scale", "it clips, with {clipped} at full scale"),
 )
-SILENCE: Tiers = (("{silence} of it is silent", "silence takes up {silence} of it"),)
+SILENCE: Tiers = (("it is silent for {silence} of the time", "silence takes up {silence} of it"),)
 ROUGH_SECTIONS: Tiers = (
     ("section boundaries are {rough_sections}", "the times of the sections are {rough_sections}"),
 )
@@ -370,7 +376,7 @@ STRUCTURE: Tiers = (
     (
         "{timeline_note}",
         "form {form}, changing at {changes}",
-        "{form}, with changes at {changes}",
+        "{form}, changing at {changes}",
         "one section throughout, {one_section} long",
         "a single section of {one_section}",
         "one continuous section of {one_section}",
