@@ -45,7 +45,7 @@ PLAYABLE = {
     "mallets": Instrument(53, 89, (11, 12), ("riff", "melody", "counter")),
     "harp": Instrument(28, 100, (46,), ("riff", "chords")),
     "accordion": Instrument(41, 91, (21,), ("chords", "melody", "pad")),
-    "drums": Instrument(35, 81, (0,), ("drums",)),
+    "drums": Instrument(35, 82, (0,), ("drums",)),
 }
 ROLES: tuple[Role, ...] = get_args(Role)
 PITCHED = tuple(name for name in PLAYABLE if name != "drums")

@@ -14,6 +14,8 @@ _CENTRES = {
 }  # fmt: skip
 _USUAL_CENTRE = 62
 _RIFF_LIFT, _DESK_LIFT = 7, 5
+_LOWEST_LEFT_HAND = 33
+_ROOT_STRENGTH = 0.7
 
 
 def play_chords(part: Part, player: Player, *, with_roots: bool) -> list[Tone]:
@@ -21,20 +23,26 @@ def play_chords(part: Part, player: Player, *, with_roots: bool) -> list[Tone]:
     rng = part.stream("comping", player.instrument)
     figure = pick_by_intensity(part.plan.style.chords[part.metre], part.busyness, rng)
     voicings = _voicings(part, player, rootless=not with_roots)
-    tones = _play_figure(part, player, figure, voicings)
-    return [*_left_hand(part, player), *tones] if with_roots else tones
+    if not with_roots:
+        return _play_figure(part, player, figure, voicings)
+    roots = _roots(part, player)
+    above = [_above(root, voicing) for root, voicing in zip(roots, voicings, strict=True)]
+    return [*_hold(part, roots, _ROOT_STRENGTH), *_play_figure(part, player, figure, above)]
 
 
 def play_pad(part: Part, player: Player, *, with_roots: bool) -> list[Tone]:
     """Every chord held for as long as it lasts."""
     strength = 0.42 + 0.25 * part.intensity
     voicings = _voicings(part, player, rootless=not with_roots)
-    tones = [
-        Tone(span.start_beat, span.duration_beats, pitch, strength)
-        for span, voicing in zip(part.chords, voicings, strict=True)
-        for pitch in _in_range(voicing, player)
-    ]
-    return [*_left_hand(part, player), *tones] if with_roots else tones
+    tones: list[Tone] = []
+    if with_roots:
+        roots = _roots(part, player)
+        tones = _hold(part, roots, _ROOT_STRENGTH)
+        voicings = [_above(root, voicing) for root, voicing in zip(roots, voicings, strict=True)]
+    for span, voicing in zip(part.chords, voicings, strict=True):
+        for pitch in _in_range(voicing, player):
+            tones.append(Tone(span.start_beat, span.duration_beats, pitch, strength))
+    return tones
 
 
 def play_riff(part: Part, player: Player) -> list[Tone]:
@@ -58,13 +66,25 @@ def _in_range(voicing: Voicing, player: Player) -> Voicing:
     return tuple(sorted({fit(pitch, player.low, player.high) for pitch in voicing}))
 
 
-def _left_hand(part: Part, player: Player) -> list[Tone]:
-    root = player.low
-    tones: list[Tone] = []
+def _roots(part: Part, player: Player) -> list[int]:
+    """The roots of all chords in the lowest octave that sounds well on the instrument."""
+    lowest = max(player.low, _LOWEST_LEFT_HAND)
+    roots: list[int] = []
     for span in part.chords:
-        root = nearest_root(span.chord, root, max(player.low, 33))
-        tones.append(Tone(span.start_beat, span.duration_beats, root, 0.7))
-    return tones
+        roots.append(nearest_root(span.chord, roots[-1] if roots else lowest, lowest))
+    return roots
+
+
+def _hold(part: Part, pitches: list[int], strength: float) -> list[Tone]:
+    return [
+        Tone(span.start_beat, span.duration_beats, pitch, strength)
+        for span, pitch in zip(part.chords, pitches, strict=True)
+    ]
+
+
+def _above(root: int, voicing: Voicing) -> Voicing:
+    """A right hand that stays above the left."""
+    return tuple(sorted(pitch if pitch > root else pitch + 12 for pitch in voicing))
 
 
 def _play_figure(part: Part, player: Player, figure: str, voicings: list[Voicing]) -> list[Tone]:

@@ -70,7 +70,8 @@ def load_grammars() -> dict[str, dict[Mode, Grammar]]:
 @cache
 def parse_numeral(numeral: str) -> tuple[int, str]:
     """Semitones above the tonic, and `maj`, `min`, `dim`, `dom` (a major triad that wants to move
-    on by a fifth, and so takes a minor seventh) or `dom7` (never without it).
+    on by a fifth, and so takes a minor seventh), `dom7` (never without it) or `triad` (never with
+    one).
 
     Raises ConfigError for anything else.
     """
@@ -87,20 +88,25 @@ def parse_numeral(numeral: str) -> tuple[int, str]:
         return root, "dim"
     if suffix == "7":
         return root, "dom7"
-    if roman == "V" or numeral == "bVII":
+    if roman == "V":
         return root, "dom"
+    if numeral == "bVII":  # with a seventh it would be the dominant of the relative major
+        return root, "triad"
     return root, "maj" if roman.isupper() else "min"
 
 
 def realise(numeral: str, key: Key, sevenths: float, ninths: float, rng: Random) -> Chord:
     """The chord of a numeral in a key, grown to a seventh or ninth by the given chances."""
     offset, family = parse_numeral(numeral)
+    if numeral == "i":  # with a seventh it holds the whole tonic triad of the relative major
+        sevenths, ninths = sevenths / 2, ninths / 2
     seventh, ninth = rng.random() < sevenths, rng.random() < ninths
     quality = {
         "maj": "maj9" if ninth else "maj7" if seventh else "maj",
         "min": "min9" if ninth else "min7" if seventh else "min",
         "dom": "9" if ninth else "7" if seventh else "maj",
         "dom7": "9" if ninth else "7",
+        "triad": "maj",
         "dim": "hdim7" if seventh else "dim",
     }[family]
     return Chord((key.tonic + offset) % 12, quality)

@@ -32,6 +32,7 @@ class Motif:
 
     rhythm: tuple[Step, ...]
     heights: tuple[int, ...]
+    closes: bool = False  # whether its last note comes to rest
 
 
 def play_melody(part: Part, player: Player, *, solo: bool = False) -> list[Tone]:
@@ -161,7 +162,7 @@ def _close(part: Part, motif: Motif, *, last: bool) -> Motif:
         if step.start_beat < arrival
     ]
     long = Step(arrival, beats - arrival - (0.0 if held else 0.5), "x")
-    return Motif((*early, long), (*motif.heights[: len(early)], 0))
+    return Motif((*early, long), (*motif.heights[: len(early)], 0), closes=True)
 
 
 def centre_of(part: Part, player: Player) -> int:
@@ -196,14 +197,13 @@ def _sing(
     style = part.plan.style.melody
     legato = min(style.legato * part.plan.legato, 1.0)
     centre = centre_of(part, player)
-    is_end = bar == part.bars - 1 and part.is_last
     tones: list[Tone] = []
     for place, step in enumerate(motif.rhythm):
         beat = part.bar_starts[bar] + step.start_beat
         chord = part.chord_at(beat)
         strong = is_strong(step.start_beat, part.beats_per_bar)
-        if is_end and place == len(motif.rhythm) - 1:
-            allowed = {chord.root}
+        if motif.closes and place == len(motif.rhythm) - 1:
+            allowed = {_resting_tone(part.plan.key, chord)}
         elif (strong or step.length_beats >= 1.5) and rng.random() < _SURE_CHORD_TONE:
             allowed = set(chord.pitch_classes[:4])
         else:
@@ -213,6 +213,13 @@ def _sing(
         strength = (0.62 + 0.35 * part.intensity) * (1.06 if strong else 0.96)
         tones.append(Tone(beat, step.length_beats * legato, previous, strength))
     return tones
+
+
+def _resting_tone(key: Key, chord: Chord) -> int:
+    """Where a phrase comes to rest: the tonic or else the fifth of the key, if the chord has it."""
+    fifth = (key.tonic + 7) % 12
+    tones = chord.pitch_classes[:3]
+    return key.tonic if key.tonic in tones else fifth if fifth in tones else chord.root
 
 
 def _nearest(goal: int, previous: int, allowed: set[int], player: Player) -> int:

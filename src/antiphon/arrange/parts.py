@@ -16,12 +16,16 @@ from antiphon.score import ChordSpan
 
 # What a section adds to the intensity of the piece, and to the register in semitones.
 _LIFT = {"intro": -0.2, "verse": -0.1, "chorus": 0.2, "bridge": -0.15, "solo": 0.12, "ending": 0.0}
+_LIFT_PER_REPEAT = 0.08
 _REGISTER = {"intro": 0, "verse": -2, "chorus": 4, "bridge": 1, "solo": 4, "ending": 0}
 
 
 @dataclass(frozen=True)
 class Part:
-    """`repeat` counts the parts of the same label before this one; `intensity` runs 0 ... 1."""
+    """`repeat` counts the parts of the same label before this one.
+
+    `intensity` runs 0 ... 1; `first_intensity` is that of the first part of the label.
+    """
 
     plan: Plan
     label: str
@@ -29,7 +33,7 @@ class Part:
     bars: int
     repeat: int
     is_last: bool
-    intensity: float
+    first_intensity: float
     chords: tuple[ChordSpan, ...]
 
     @property
@@ -46,12 +50,18 @@ class Part:
         return self.plan.register + _REGISTER[self.label]
 
     @property
+    def intensity(self) -> float:
+        """Each repeat of a label is played a little more intensely."""
+        return min(self.first_intensity + _LIFT_PER_REPEAT * min(self.repeat, 2), 1.0)
+
+    @property
     def busyness(self) -> float:
-        """How busy figures should be, 0 ... 1: the intensity, less of it when the tempo is fast for
-        the style, because figures are written for its own tempo."""
+        """How busy figures should be, 0 ... 1: less when the tempo is fast for the style, because
+        figures are written for its own tempo, and the same in all parts of a label, so that they
+        play the same figures."""
         low, high = self.plan.style.tempo_bpm
         usual = math.sqrt(low * high)
-        return self.intensity * min(max(usual / self.plan.tempo_bpm, 0.4), 1.25)
+        return self.first_intensity * min(max(usual / self.plan.tempo_bpm, 0.4), 1.25)
 
     @cached_property
     def bar_starts(self) -> tuple[float, ...]:
@@ -102,14 +112,13 @@ class Part:
 
 
 def make_parts(plan: Plan) -> tuple[Part, ...]:
-    """The sections of the plan with their harmony, each repeat a little more intense."""
+    """The sections of the plan with their harmony."""
     seen: dict[str, int] = {}
     parts: list[Part] = []
     start_bar = 0
     for section, chords in zip(plan.sections, write_harmony(plan), strict=True):
         repeat = seen.get(section.label, 0)
         seen[section.label] = repeat + 1
-        lift = _LIFT[section.label] + 0.08 * min(repeat, 2)
         parts.append(
             Part(
                 plan=plan,
@@ -118,7 +127,7 @@ def make_parts(plan: Plan) -> tuple[Part, ...]:
                 bars=section.bars,
                 repeat=repeat,
                 is_last=start_bar + section.bars == plan.bars,
-                intensity=min(max(plan.intensity + lift, 0.05), 1.0),
+                first_intensity=min(max(plan.intensity + _LIFT[section.label], 0.05), 1.0),
                 chords=chords,
             )
         )
