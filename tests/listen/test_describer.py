@@ -248,13 +248,18 @@ def test_every_number_key_and_chord_is_one_of_the_facts() -> None:
             assert wrong_statements(text, facts) == [], (seed, kind, text)
 
 
-def test_tightened_texts_are_true_as_well() -> None:
+def test_tightened_texts_are_true_and_stand_alone() -> None:
     dice = random.Random(6)
     for seed in SEEDS:
         facts = invented_facts(seed)
-        limits = {kind: dice.randrange(2, 25) for kind in ALL_KINDS}
+        limits = {kind: dice.randrange(2, 40) for kind in ALL_KINDS}
         for kind, text in describe_facts(facts, limits).items():
             assert wrong_statements(text, facts) == [], (seed, kind, text)
+            assert not text.startswith("Nor "), (seed, kind, text)
+            unmeasured = re.search("(?i)(mode and tone|sections|timbre) could not be me", text)
+            if unmeasured and kind != "full":
+                none = (facts.timbre.brightness_hz, facts.sections.spans)
+                assert None in none, (seed, kind, text)
 
 
 @pytest.mark.parametrize(

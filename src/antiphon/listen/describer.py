@@ -212,7 +212,7 @@ def _paragraph(sentences: Sequence[_Sentence]) -> str:
 
 
 def _sentences(writer: _Writer) -> list[_Sentence]:
-    """All that can be said, in reading order."""
+    """All that can be said, in reading order; the weights say what would be missed most."""
     found = writer.found
     written: list[_Sentence] = []
 
@@ -240,12 +240,19 @@ def _sentences(writer: _Writer) -> list[_Sentence]:
     if not found.silent:
         add(60, writer.say("silence", wording.SILENCE))
     add(35, writer.say("tuning", wording.TUNING))
-    for at, gaps in enumerate(writer.gaps_by_reason()):
-        tiers = wording.NOR_MEASURED if at else wording.NOT_MEASURED
-        add(90, writer.say("not measured", tiers, **gaps))
+    add(90, _not_measured(writer))
     if found.unsure:
         add(58, writer.say("unsure", wording.UNSURE, unsure=listed(found.unsure)))
     return written
+
+
+def _not_measured(writer: _Writer) -> str | None:
+    """One sentence for each reason, all together: the later ones lean on the first."""
+    sentences = [
+        writer.say("not measured", wording.NOR_MEASURED if at else wording.NOT_MEASURED, **gaps)
+        for at, gaps in enumerate(writer.gaps_by_reason())
+    ]
+    return ". ".join(_capitalised(text) for text in sentences if text) or None
 
 
 def _technical(writer: _Writer, limit: _Limit) -> Iterator[str]:
@@ -328,4 +335,8 @@ def _with_article(adjectives: Sequence[str], noun: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{_capitalised(text)}."
+
+
+def _capitalised(text: str) -> str:
+    return text[0].upper() + text[1:]

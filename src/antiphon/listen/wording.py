@@ -140,7 +140,7 @@ FORM: Tiers = (
         "its sections are {timeline}",
         "it is laid out as {timeline}",
         "in order come {timeline}",
-        "no change of section was found in its {one_section}",
+        "over its {one_section} no change of section was found",
         "it runs through its {one_section} without a marked change of section",
     ),
     (
