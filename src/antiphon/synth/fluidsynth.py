@@ -91,22 +91,20 @@ def render_fluidsynth(
 ) -> Waveform:
     """Play `score` on FluidSynth: stereo [2, T] at about -17 LUFS, with the tail of the last notes.
 
-    Without a `soundfont` the machine's own is taken (`find_soundfont`). The same score, soundfont
-    and version of FluidSynth give the same samples. Raises DependencyError when the Python
-    package, the library or a soundfont is missing, ConfigError for a soundfont that cannot be used.
+    Without a `soundfont` the machine's own is taken (`find_soundfont`); `reverb` switches
+    FluidSynth's reverb and chorus. The same score, soundfont and version of FluidSynth give the
+    same samples. Raises DependencyError when the Python package, the library or a soundfont is
+    missing, ConfigError for a soundfont that cannot be used.
     """
     if not 8000 <= sample_rate <= 96000:
         raise ConfigError(f"sample rate is {sample_rate} Hz; FluidSynth plays at 8000 to 96000 Hz")
     library = _load_library()
     path = find_soundfont() if soundfont is None else soundfont
-    if not path.is_file():
-        raise ConfigError(
-            f"soundfont {path} does not exist; name an .sf2 or .sf3 file, or name none"
-        )
+    _require_soundfont(path)
     with _synthesizer(library, len(score.tracks), sample_rate, reverb=reverb) as synth:
         font = synth.sfload(str(path))
         if font < 0:
-            raise ConfigError(f"{path} is not a soundfont that FluidSynth can load")
+            raise ConfigError(f"soundfont {path} is damaged: FluidSynth cannot load it")
         loudest_db = max((track.gain_db for track in score.tracks), default=0.0)
         for channel, track in enumerate(score.tracks):
             bank, program = (_DRUM_BANK, 0) if track.is_drums else (0, track.program)
@@ -122,7 +120,21 @@ def render_fluidsynth(
         mix = _play(library, synth, score, sample_rate)
     master(mix, sample_rate)
     minimum = round(score.duration_seconds * sample_rate)
-    return Waveform(np.ascontiguousarray(ring_out(mix, sample_rate, minimum)), sample_rate)
+    return Waveform(ring_out(mix, sample_rate, minimum), sample_rate)
+
+
+def _require_soundfont(path: Path) -> None:
+    """Look at the header ourselves: on other files FluidSynth's loaders write to stderr."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(12)
+    except OSError as error:
+        raise ConfigError(
+            f"soundfont {path} cannot be read ({error.strerror}); "
+            "name an .sf2 or .sf3 file, or leave the choice open"
+        ) from error
+    if header[:4] != b"RIFF" or header[8:] != b"sfbk":
+        raise ConfigError(f"{path} is not a soundfont; expected an .sf2 or .sf3 file")
 
 
 def _load_library() -> ModuleType:
