@@ -66,3 +66,14 @@ def test_takes_differ_and_repeat_exactly() -> None:
     np.testing.assert_array_equal(first, render_drum(drum(38), 2, RATE, take=0))
     with pytest.raises(ValueError, match="read-only"):
         first[0, 0] = 1.0
+
+
+def test_kits_change_what_they_name_and_keep_the_rest() -> None:
+    machine, standard = 25, 0
+    kick = [
+        length_seconds(render_drum(drum(36, kit), 3, RATE, 0)[0]) for kit in (standard, machine)
+    ]
+    assert kick[1] > 1.3 * kick[0]  # the long kick of the drum machines
+    assert drum(75, machine) == drum(75, standard)
+    assert drum(38, 40) != drum(38, standard)  # brushes
+    assert drum(38, 99) == drum(38, standard)

@@ -6,7 +6,7 @@ Knows no score. Every drum is a few tones that fall in pitch, metal partials and
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -175,9 +175,48 @@ KIT: dict[int, Drum] = {
 }  # fmt: skip
 
 
-def drum(pitch: int) -> Drum:
-    """The drum of a General MIDI note number; sticks for numbers that name none."""
-    return KIT.get(pitch, _STICKS)
+_MACHINE_KICK = Drum(
+    (Tone(47, 0.85, 0, 125, 0.03), Tone(94, 0.12, -12, 300, 0.012)),
+    (Hiss(1500, 5000, 0.012, -12),),
+    level_db=-5, reverb_db=-36,
+)  # fmt: skip
+_MACHINE_SNARE = Drum(
+    (Tone(178, 0.13, -2, 220, 0.01), Tone(330, 0.09, -5)),
+    (Hiss(2500, 12000, 0.17, -3),),
+    level_db=-3, reverb_db=-18,
+)  # fmt: skip
+_SOFT_KICK = Drum(
+    (Tone(62, 0.38, 0, 120, 0.02), Tone(124, 0.12, -9)),
+    (Hiss(200, 1500, 0.03, -10),),
+    level_db=-9, reverb_db=-22,
+)  # fmt: skip
+_SOFT_SNARE = replace(_SNARE, level_db=-5, reverb_db=-15)
+_BIG_SNARE = Drum(
+    (Tone(172, 0.24, -2, 260, 0.015), Tone(318, 0.15, -8, 400, 0.01)),
+    (Hiss(1200, 9000, 0.34, -2), Hiss(400, 2500, 0.16, -6)),
+    level_db=-1, reverb_db=-9,
+)  # fmt: skip
+_MACHINE_HATS = {
+    42: Drum(hisses=(Hiss(7500, 14000, 0.05, 0, metal=2.0),), level_db=-11, pan=0.2, choke="hat"),
+    44: Drum(hisses=(Hiss(7000, 14000, 0.07, 0, metal=2.0),), level_db=-13, pan=0.2, choke="hat"),
+    46: Drum(hisses=(Hiss(6500, 14000, 0.4, 0, metal=2.0),), level_db=-12, pan=0.2, choke="hat"),
+}
+_MACHINE = {35: _MACHINE_KICK, 36: _MACHINE_KICK, 38: _MACHINE_SNARE, 40: _MACHINE_SNARE}
+_SOFT = {35: _SOFT_KICK, 36: _SOFT_KICK}
+
+# What other kits change; their numbers are those of Roland's GS, as programs of a drum track.
+_KITS: dict[int, dict[int, Drum]] = {
+    16: {38: _BIG_SNARE, 40: _BIG_SNARE},
+    24: _MACHINE | _MACHINE_HATS,
+    25: _MACHINE | _MACHINE_HATS,
+    32: _SOFT | {38: _SOFT_SNARE, 40: _SOFT_SNARE},
+    40: _SOFT | {38: _BRUSH, 39: replace(_BRUSH, level_db=-2), 40: _BRUSH},
+}
+
+
+def drum(pitch: int, kit: int = 0) -> Drum:
+    """The drum of a General MIDI note number in a GS kit; sticks for numbers that name none."""
+    return _KITS.get(kit, {}).get(pitch) or KIT.get(pitch, _STICKS)
 
 
 @lru_cache(maxsize=256)

@@ -107,8 +107,15 @@ def render_fluidsynth(
             raise ConfigError(f"soundfont {path} is damaged: FluidSynth cannot load it")
         loudest_db = max((track.gain_db for track in score.tracks), default=0.0)
         for channel, track in enumerate(score.tracks):
-            bank, program = (_DRUM_BANK, 0) if track.is_drums else (0, track.program)
-            if synth.program_select(channel, font, bank, program) != library.FLUID_OK:
+            # A font without the kit asked for plays the standard kit, as GS prescribes.
+            presets = [(_DRUM_BANK, track.program), (_DRUM_BANK, 0)]
+            if not track.is_drums:
+                presets = [(0, track.program)]
+            if not any(
+                synth.program_select(channel, font, bank, program) == library.FLUID_OK
+                for bank, program in presets
+            ):
+                bank, program = presets[-1]
                 raise ConfigError(
                     f"soundfont {path} has no preset {program} in bank {bank}, which track "
                     f"{track.instrument!r} asks for; take a General MIDI soundfont"

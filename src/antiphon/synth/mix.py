@@ -74,14 +74,14 @@ def _play_drums(bus: FloatArray, score: Score, track: Track, sample_rate: int, s
     ends = [bus.shape[1]] * len(starts)
     choker: dict[str, int] = {}
     for index in sorted(range(len(starts)), key=lambda index: starts[index], reverse=True):
-        group = drum(track.notes[index].pitch).choke
+        group = drum(track.notes[index].pitch, track.program).choke
         if group:
             if group in choker:
                 ends[index] = starts[choker[group]]
             choker[group] = index
     strokes = _stroke_gains(track, seed)
     for index, note in enumerate(track.notes):
-        part = drum(note.pitch)
+        part = drum(note.pitch, track.program)
         sound = render_drum(
             part, velocity_layer(note.velocity), sample_rate, take=index % _DRUM_TAKES
         )

@@ -65,7 +65,7 @@ _AH: tuple[Hump, ...] = ((780, 0.3, 13), (1150, 0.25, 9), (2900, 0.25, 7), (3600
 TIMBRES: dict[str, Timbre] = {
     "piano": Timbre(
         level_db=1, slope_db=-8.0, pluck=0.12, stretch=3e-4, top_hz=7000, bright_db=3.0,
-        attack_seconds=0.003, t60_seconds=5.5, t60_octave=0.55, damping=0.22, aftersound=0.12,
+        attack_seconds=0.003, t60_seconds=5.5, t60_octave=0.55, damping=0.32, aftersound=0.12,
         voices=2, detune_cents=0.5, release_seconds=0.18, wide=True, humps=((180, 1.0, 2),),
         noise=Noise(-30, 80, 900, 0.12), reverb_db=-15,
     ),
@@ -152,10 +152,10 @@ TIMBRES: dict[str, Timbre] = {
         wide=True, noise=Noise(-32, 1500, 5000, 0.03), reverb_db=-16,
     ),
     "distorted guitar": Timbre(
-        slope_db=-2.5, even_db=-2, humps=((120, 0.5, 3), (1600, 0.8, 3)), top_hz=4800,
-        bright_db=0.5, attack_seconds=0.004, t60_seconds=20.0, t60_octave=0.2, damping=0.015,
-        release_seconds=0.08, voices=2, detune_cents=5, wide=True, noise=Noise(-34, 1500, 5500),
-        reverb_db=-18,
+        slope_db=-2.5, even_db=-2, humps=((120, 0.5, 3), (1600, 0.8, 3), (2900, 0.4, 5)),
+        top_hz=4800, bright_db=0.5, attack_seconds=0.004, t60_seconds=20.0, t60_octave=0.2,
+        damping=0.015, release_seconds=0.08, voices=2, detune_cents=5, wide=True,
+        noise=Noise(-34, 1500, 5500), reverb_db=-18,
     ),
     "acoustic bass": Timbre(
         level_db=3.5, slope_db=-9.0, pluck=0.25, humps=((95, 0.5, 4), (800, 0.6, 2)), top_hz=3000,
@@ -164,12 +164,12 @@ TIMBRES: dict[str, Timbre] = {
     ),
     "finger bass": Timbre(
         level_db=2.5, slope_db=-8.0, pluck=0.2, humps=((90, 0.6, 2), (700, 0.7, 3)), top_hz=3200,
-        bright_db=3.0, t60_seconds=2.6, t60_octave=0.3, damping=0.22, release_seconds=0.08,
+        bright_db=3.0, t60_seconds=4.0, t60_octave=0.3, damping=0.16, release_seconds=0.08,
         noise=Noise(-30, 400, 2000, 0.02), reverb_db=-28,
     ),
     "bright bass": Timbre(
         level_db=2.5, slope_db=-6.5, pluck=0.12, humps=((90, 0.6, 2), (1100, 0.8, 4)),
-        top_hz=5000, bright_db=3.5, t60_seconds=2.6, t60_octave=0.3, damping=0.16,
+        top_hz=5000, bright_db=3.5, t60_seconds=4.0, t60_octave=0.3, damping=0.12,
         release_seconds=0.07, noise=Noise(-24, 1200, 5000, 0.02), reverb_db=-28,
     ),
     "synth bass": Timbre(
@@ -228,7 +228,7 @@ TIMBRES: dict[str, Timbre] = {
         wide=True, vibrato_cents=3, noise=Noise(-38, 1500, 6000), reverb_db=-12,
     ),
     "saxophone": Timbre(
-        slope_db=-5.8, humps=((650, 0.6, 5), (1400, 0.5, 4), (3000, 0.5, 3)), top_hz=7500,
+        slope_db=-5.8, humps=((650, 0.6, 5), (1400, 0.5, 4), (3000, 0.5, 3)), top_hz=5500,
         bright_db=2.5, attack_seconds=0.03, attack_lag=0.05, release_seconds=0.1,
         vibrato_cents=14, vibrato_hz=5.0, noise=Noise(-32, 1500, 7000), reverb_db=-12,
     ),
