@@ -1,0 +1,318 @@
+"""A second song generator: twelve plain styles out of fixed patterns, to Score.
+
+It shares no rule with the arranger and writes worse music, on purpose: what is fitted on both has
+not learned the habits of one. Knows no sound.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from antiphon.notation import Chord, Key
+from antiphon.score import ChordSpan, Note, Score, Section, Track
+
+KICK, STICK, SNARE, CLAP, LOW_TOM, CLOSED_HAT, MID_TOM, PEDAL_HAT, HIGH_TOM, OPEN_HAT, RIDE = (
+    36, 37, 38, 39, 41, 42, 43, 44, 45, 46, 51,
+)  # fmt: skip
+SIXTEENTHS = tuple(step / 4 for step in range(16))
+EIGHTHS, QUARTERS, OFFBEATS = SIXTEENTHS[::2], SIXTEENTHS[::4], SIXTEENTHS[2::4]
+BETWEEN_EIGHTHS = SIXTEENTHS[1::2]
+LATE = 2 / 3  # where a swung offbeat comes
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A drum on some beats of a bar.
+
+    `when`: always; in full sections (verse, bridge, chorus); in the chorus or everywhere but
+    there (calm); in even or odd bars; rarely (three bars of ten); or drawn: each beat stays or
+    goes for the whole song.
+    """
+
+    drum: int
+    beats: tuple[float, ...]
+    velocity: int
+    when: str = "always"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A note or chord of an accompaniment: `above_root` semitones, for the bass alone."""
+
+    beat: float
+    length: float
+    velocity: int
+    above_root: int = 0
+
+
+@dataclass(frozen=True)
+class Style:
+    """`bass`, `comp` and `drums` name patterns; no comp means one is drawn for each song."""
+
+    tempo_bpm: tuple[int, int]
+    programs: tuple[int, int]  # General MIDI, chords and bass
+    bass: str
+    drums: str
+    comp: str | None = None
+    drums_chance: float = 1.0
+    waltz_chance: float = 0.0
+    sevenths: str = "none"  # none, dominant or all
+
+
+STYLES = {
+    "rock": Style((105, 165), (29, 33), "eighths", "backbeat"),
+    "ballad": Style((56, 84), (0, 32), "two", "backbeat", "block", drums_chance=0.7),
+    "waltz": Style((84, 180), (0, 32), "one", "waltz", "waltz", waltz_chance=1.0),
+    "swing": Style((110, 200), (0, 32), "walking", "swing", "charleston", sevenths="all"),
+    "house": Style((116, 132), (4, 38), "two", "house"),
+    "hiphop": Style((70, 100), (4, 33), "drawn", "hiphop"),
+    "bossa": Style((110, 160), (24, 32), "bossa", "bossa"),
+    "funk": Style((90, 120), (27, 36), "drawn", "sixteenths", sevenths="dominant"),
+    "metal": Style((130, 200), (30, 34), "eighths", "fast backbeat"),
+    "folk": Style((80, 140), (25, 32), "two", "backbeat", drums_chance=0.4, waltz_chance=0.4),
+    "reggae": Style((66, 96), (27, 33), "reggae", "one drop", "skank"),
+    "sixteen": Style((60, 110), (4, 33), "drawn", "sixteenths"),
+}
+
+# fmt: off
+BACKBEAT = (
+    Stroke(CLOSED_HAT, EIGHTHS, 72, "calm"), Stroke(OPEN_HAT, EIGHTHS, 72, "chorus"),
+    Stroke(KICK, (0,), 110), Stroke(KICK, (2,), 105), Stroke(KICK, (2.5,), 95, "drawn"),
+    Stroke(SNARE, (1, 3), 108),
+)
+DRUMS = {
+    "backbeat": BACKBEAT,
+    "fast backbeat": (*BACKBEAT, Stroke(CLOSED_HAT, BETWEEN_EIGHTHS, 72, "rarely")),
+    "waltz": (
+        Stroke(KICK, (0,), 95), Stroke(CLOSED_HAT, (1, 2), 70), Stroke(STICK, (1, 2), 75, "full"),
+    ),
+    "swing": (
+        Stroke(RIDE, QUARTERS, 80), Stroke(RIDE, (1 + LATE, 3 + LATE), 60),
+        Stroke(PEDAL_HAT, (1, 3), 70),
+    ),
+    "house": (
+        Stroke(KICK, QUARTERS, 110), Stroke(OPEN_HAT, OFFBEATS, 85),
+        Stroke(CLAP, (1, 3), 95, "full"),
+    ),
+    "hiphop": (
+        Stroke(CLOSED_HAT, EIGHTHS, 70), Stroke(KICK, (0,), 110),
+        Stroke(KICK, (0.75, 1.75, 2.5), 100, "drawn"), Stroke(SNARE, (1, 3), 105),
+    ),
+    "bossa": (
+        Stroke(CLOSED_HAT, EIGHTHS, 65), Stroke(STICK, (0, 1.5, 3), 80, "even"),
+        Stroke(STICK, (1, 2.5), 80, "odd"), Stroke(KICK, (0, 1.5, 2, 3.5), 85),
+    ),
+    "sixteenths": (
+        Stroke(CLOSED_HAT, QUARTERS, 75), Stroke(CLOSED_HAT, OFFBEATS + BETWEEN_EIGHTHS, 60),
+        Stroke(KICK, (0,), 105), Stroke(KICK, (1.5, 1.75, 2.5, 2.75), 95, "drawn"),
+        Stroke(SNARE, (1, 3), 105),
+    ),
+    "one drop": (
+        Stroke(CLOSED_HAT, EIGHTHS, 65), Stroke(KICK, (2,), 105), Stroke(STICK, (2,), 90),
+    ),
+    "three": (
+        Stroke(KICK, (0,), 95), Stroke(CLOSED_HAT, (1,), 70), Stroke(SNARE, (2,), 75),
+    ),
+}
+# fmt: on
+FILL = ((3.0, SNARE), (3.25, HIGH_TOM), (3.5, MID_TOM), (3.75, LOW_TOM))
+
+# Steps beyond the end of a 3/4 bar are left out. "walking" and "drawn" are made bar by bar.
+BASS = {
+    "one": (Step(0, 1, 95),),
+    "two": (Step(0, 1.9, 95), Step(2, 1, 85, 7)),
+    "eighths": tuple(Step(beat, 0.45, 80 if beat % 1 else 95) for beat in EIGHTHS),
+    "bossa": (Step(0, 1.4, 95), Step(1.5, 0.5, 80, 7), Step(2, 1.4, 90, 7), Step(3.5, 0.5, 80)),
+    "reggae": (Step(0, 0.9, 100), Step(1.5, 0.4, 90), Step(2, 0.9, 95, 7), Step(3.5, 0.4, 85)),
+}
+COMP = {
+    "block": (Step(0, 3.8, 75),),
+    "offbeats": tuple(Step(beat, 0.4, 78) for beat in OFFBEATS),
+    "eighths": tuple(Step(beat, 0.45, 70 if beat % 1 else 80) for beat in EIGHTHS),
+    "arpeggio": tuple(Step(beat, 0.6, 72) for beat in EIGHTHS),
+    "waltz": (Step(1, 0.6, 75), Step(2, 0.6, 75)),
+    "charleston": (Step(0, 0.6, 70), Step(1 + LATE, 0.4, 75)),
+    "skank": (Step(1, 0.3, 85), Step(3, 0.3, 85)),
+}
+DRAWN_COMPS = ("block", "offbeats", "eighths", "arpeggio")
+
+# Scale degrees from 0; four bars each.
+PROGRESSIONS = (
+    (0, 4, 5, 3), (0, 3, 4, 0), (0, 5, 3, 4), (0, 3, 0, 4), (5, 3, 0, 4), (0, 2, 3, 4),
+    (1, 4, 0, 0), (0, 5, 1, 4),
+)  # fmt: skip
+MAJOR_ONLY, MINOR_ONLY = (0, 1, 3, 4), (0, 6, 3, 0)
+CADENCE = (0, 3, 4, 0)
+FORMS = (
+    ("intro", "verse", "chorus", "verse", "chorus", "ending"),
+    ("verse", "chorus", "verse", "bridge", "chorus"),
+    ("intro", "verse", "verse", "chorus", "verse"),
+    ("verse", "verse", "bridge", "verse"),
+)
+SHORT_SECTIONS = ("intro", "ending")
+LEADS = (73, 65, 56, 40, 80, 0, 11)  # flute, saxophone, trumpet, violin, synth, piano, vibraphone
+TRIADS = {(4, 7): "maj", (3, 7): "min", (3, 6): "dim"}
+SEVENTHS = {"maj": "maj7", "min": "min7", "dim": "hdim7"}
+
+
+class _Song:
+    """One song being written; bars are appended in order."""
+
+    def __init__(self, style: Style, seed: int) -> None:
+        self.rng = rng = random.Random(seed * 7919 + 13)
+        self.style = style
+        self.beats_per_bar = 3 if rng.random() < style.waltz_chance else 4
+        self.key = Key(rng.randrange(12), rng.choice(("major", "minor")))
+        self.comp = style.comp or rng.choice(DRAWN_COMPS)
+        self.drawn = {beat for beat in SIXTEENTHS if rng.random() < 0.5}
+        self.motif = [(rng.choice((0.5, 1, 1.5, 2)), rng.randrange(7)) for _ in range(6)]
+        self.lowest_bass = rng.choice((33, 36, 38))
+        self.has_drums = rng.random() < style.drums_chance
+        self.notes: dict[str, list[Note]] = {"chords": [], "bass": [], "lead": [], "drums": []}
+
+    def add(self, part: str, beat: float, length: float, pitch: int, velocity: float) -> None:
+        self.notes[part].append(Note(beat, length, pitch, max(1, min(127, round(velocity)))))
+
+    def chord(self, degree: int) -> Chord:
+        scale = self.key.scale
+        root, third, fifth = (scale[(degree + step) % 7] for step in (0, 2, 4))
+        quality = TRIADS[(third - root) % 12, (fifth - root) % 12]
+        if degree == 4 and self.key.mode == "minor" and self.rng.random() < 0.8:
+            quality = "maj"  # the leading note
+        if degree == 4 and self.style.sevenths != "none" and quality == "maj":
+            quality = "7"
+        elif self.style.sevenths == "all":
+            quality = SEVENTHS[quality]
+        return Chord(root, quality)
+
+    def write_bar(self, start: int, bar: int, label: str, chord: Chord) -> None:
+        """Bar number `bar` of a section, beginning at beat `start`."""
+        self.write_bass(start, chord)
+        self.write_comp(start, chord)
+        if label != "intro":
+            self.write_lead(start, bar, label, chord)
+        if self.has_drums and (label != "ending" or self.rng.random() < 0.3):
+            self.write_drums(start, bar, label)
+
+    def write_bass(self, start: int, chord: Chord) -> None:
+        root = self.lowest_bass + (chord.root - self.lowest_bass) % 12
+        if self.style.bass == "walking":
+            tones = (0, (chord.pitch_classes[1] - chord.root) % 12, 7, self.rng.choice((5, 9, 11)))
+            steps = tuple(Step(beat, 0.9, 90, tone) for beat, tone in enumerate(tones))
+        elif self.style.bass == "drawn":
+            beats = [
+                b for b in SIXTEENTHS if not b or (b in self.drawn and self.rng.random() < 0.7)
+            ]
+            steps = tuple(Step(b, 0.22, 82 if b else 100, 12 if b % 2 == 1.5 else 0) for b in beats)
+        else:
+            steps = BASS[self.style.bass]
+        for step in steps:
+            if step.beat < self.beats_per_bar:
+                pitch = root + step.above_root
+                self.add("bass", start + step.beat, step.length, pitch, step.velocity)
+
+    def write_comp(self, start: int, chord: Chord) -> None:
+        voices = [55 + (pitch - 55) % 12 for pitch in chord.pitch_classes]
+        for number, step in enumerate(COMP[self.comp]):
+            if step.beat >= self.beats_per_bar:
+                break
+            sounding = voices
+            if self.comp == "arpeggio":
+                sounding = [voices[number % len(voices)] + (12 if number % 4 == 3 else 0)]
+            length = min(step.length, self.beats_per_bar - step.beat)
+            for pitch in sounding:
+                self.add("chords", start + step.beat, length, pitch, step.velocity)
+
+    def write_lead(self, start: int, bar: int, label: str, chord: Chord) -> None:
+        """The motif, from its beginning in even bars: chord tones on the beat, else the scale."""
+        octave = 12 if label == "chorus" else 0
+        index = self.rng.randrange(6) if bar % 2 else 0
+        beat = 0.0
+        while beat < self.beats_per_bar:
+            length, tone = self.motif[index % 6]
+            length = min(length, self.beats_per_bar - beat)
+            tones = self.key.scale if beat % 1 else chord.pitch_classes
+            pitch = 72 + (tones[(tone + bar) % len(tones)] - 72) % 12
+            swung = int(beat) + LATE if self.style.drums == "swing" and beat % 1 else beat
+            if self.rng.random() < 0.85:
+                self.add("lead", start + swung, length * 0.9, pitch + octave, 95)
+            beat += length
+            index += 1
+
+    def write_drums(self, start: int, bar: int, label: str) -> None:
+        pattern = self.style.drums
+        if self.beats_per_bar == 3 and pattern != "waltz":
+            pattern = "three"
+        played = {
+            "always": True,
+            "full": label not in SHORT_SECTIONS,
+            "chorus": label == "chorus",
+            "calm": label != "chorus",
+            "even": bar % 2 == 0,
+            "odd": bar % 2 == 1,
+            "rarely": self.rng.random() < 0.3,
+            "drawn": True,
+        }
+        for stroke in DRUMS[pattern]:
+            for beat in stroke.beats if played[stroke.when] else ():
+                if stroke.when != "drawn" or beat in self.drawn:
+                    self.strike(start + beat, stroke.drum, stroke.velocity)
+        is_last = bar == section_bars(label) - 1
+        for beat, drum in FILL if is_last and self.beats_per_bar == 4 else ():
+            self.strike(start + beat, drum, 95)
+
+    def strike(self, beat: float, drum: int, velocity: int) -> None:
+        self.add("drums", beat, 0.2, drum, velocity + self.rng.gauss(0, 6))
+
+
+def section_bars(label: str) -> int:
+    return 4 if label in SHORT_SECTIONS else 8
+
+
+def make_song(style_name: str, seed: int) -> Score:
+    """A song of `style_name`, one of STYLES; the same seed gives the same song."""
+    style = STYLES[style_name]
+    song = _Song(style, seed)
+    rng = song.rng
+    tempo_bpm = round(rng.uniform(*style.tempo_bpm), rng.choice((0, 1)))
+    choices = [*PROGRESSIONS, MAJOR_ONLY if song.key.mode == "major" else MINOR_ONLY]
+    verse, chorus = rng.sample(choices, 2)
+    harmony = {
+        "intro": verse,
+        "verse": verse,
+        "chorus": chorus,
+        "bridge": rng.choice(choices),
+        "ending": CADENCE,
+    }
+    sections: list[Section] = []
+    chords: list[ChordSpan] = []
+    for label in rng.choice(FORMS):
+        sections.append(Section(label, len(chords), section_bars(label)))
+        for bar in range(section_bars(label)):
+            start = len(chords) * song.beats_per_bar
+            chord = song.chord(harmony[label][bar % 4])
+            chords.append(ChordSpan(start, song.beats_per_bar, chord))
+            song.write_bar(start, bar, label, chord)
+    programs = {"chords": style.programs[0], "bass": style.programs[1], "lead": rng.choice(LEADS)}
+    tracks = tuple(
+        Track(
+            part,
+            programs.get(part, 0),
+            tuple(sorted(notes, key=lambda note: note.start_beat)),
+            is_drums=part == "drums",
+        )
+        for part, notes in song.notes.items()
+        if notes
+    )
+    return Score(
+        tempo_bpm=tempo_bpm,
+        beats_per_bar=song.beats_per_bar,
+        key=song.key,
+        bars=len(chords),
+        sections=tuple(sections),
+        chords=tuple(chords),
+        tracks=tracks,
+        genre=style_name,
+        seed=seed,
+    )
