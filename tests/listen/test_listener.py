@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from invented_facts import invented_facts
 
 import antiphon
-from antiphon.audio import Limits
+from antiphon.audio import Limits, Waveform
 from antiphon.description import Description
 from antiphon.errors import ConfigError
 from antiphon.exports import merge_info
@@ -123,6 +124,16 @@ def test_described_track_gets_its_sidecar(measuring: Measuring, tmp_path: Path) 
         **{f"music_flamingo_{kind}": text for kind, text in description.texts.items()},
         "music_flamingo_model": "antiphon-signal",
     }
+
+
+@pytest.mark.integration
+def test_silence_is_described_as_silence() -> None:
+    silence = Waveform(np.zeros((1, 48_000), dtype=np.float32), 16_000)
+    description = antiphon.load_listener().describe(silence)
+    assert "silent recording of 3 seconds" in description.texts["full"]
+    for text in description.texts.values():
+        assert "BPM" not in text
+        assert "silent" in text
 
 
 def test_public_names() -> None:

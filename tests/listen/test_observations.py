@@ -169,8 +169,7 @@ def facts_of(lufs: float | None, percussive: float | None, bpm: float | None) ->
         (-16.0, 0.3, 100.0, "moderate"),
         (-28.0, 0.05, 60.0, "low"),
         (-8.0, None, None, "high"),
-        (None, 0.05, None, "low"),
-        (None, None, 140.0, None),  # a tempo alone is no energy
+        (None, 0.9, 140.0, None),  # without loudness there is no saying
     ],
 )
 def test_energy(

@@ -279,7 +279,7 @@ def _technical(writer: _Writer, limit: _Limit) -> Iterator[str]:
 
 
 def _genre_mood(writer: _Writer, limit: _Limit) -> Iterator[str]:
-    why = writer.why("loudness", "key", "timbre")
+    why = writer.why("key", "timbre")
     yield from map(_sentence, writer.ways("genre", wording.GENRE_NOT_HEARD, **why))
 
 
@@ -289,7 +289,7 @@ def _instrumentation(writer: _Writer, limit: _Limit) -> Iterator[str]:
 
 
 def _genre_mood_inst(writer: _Writer, limit: _Limit) -> Iterator[str]:
-    why = writer.why("loudness", "key", "timbre")
+    why = writer.why("key", "timbre")
     yield from map(_sentence, writer.ways("neither", wording.NEITHER_HEARD, **why))
 
 

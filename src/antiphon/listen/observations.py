@@ -144,15 +144,13 @@ def fades_out(dynamics: Dynamics) -> bool:
 def energy(facts: Facts, *, tempo_is_sure: bool) -> Energy | None:
     """A class of measured energy: the mean of loudness, percussive share and tempo, each 0 to 2.
 
-    None when neither loudness nor percussive share was measured.
+    None where loudness was not measured; the others count if they were.
     """
-    points = []
-    if facts.loudness.integrated_lufs is not None:
-        points.append(_grade(facts.loudness.integrated_lufs, -19.0, -12.0))
+    if facts.loudness.integrated_lufs is None:
+        return None
+    points = [_grade(facts.loudness.integrated_lufs, -19.0, -12.0)]
     if facts.timbre.percussive_share is not None:
         points.append(_grade(facts.timbre.percussive_share, 0.2, 0.45))
-    if not points:
-        return None
     if tempo_is_sure and facts.tempo.bpm is not None:
         points.append(_grade(facts.tempo.bpm, 85.0, 120.0))
     mean = sum(points) / len(points)
