@@ -154,11 +154,13 @@ class FeatureExtractor:
             salience = np.bincount(cell, weight, count * PITCH_BINS)
             kept.append(salience.reshape(count, PITCH_BINS).astype(np.float16))
         deviation = 2.0 * np.pi * (pitch - np.round(pitch))
-        vector = np.bincount(frame, treble * np.cos(deviation), count) + 1j * np.bincount(
-            frame, treble * np.sin(deviation), count
+        # Linear magnitude here: the strong peaks are the notes, the many weak ones noise.
+        weight = strength * treble
+        vector = np.bincount(frame, weight * np.cos(deviation), count) + 1j * np.bincount(
+            frame, weight * np.sin(deviation), count
         )
         self._tuning_vector.append(vector.astype(np.complex64))
-        self._peak_weight.append(np.bincount(frame, treble, count).astype(np.float32))
+        self._peak_weight.append(np.bincount(frame, weight, count).astype(np.float32))
 
 
 def _taper(window: int) -> FloatArray:

@@ -17,45 +17,74 @@ LAG_FRAMES = 2  # 23 ms: half the window, so that a hit is not compared with its
 MEAN_SECONDS = 1.0
 LOW_BANDS = slice(0, 4)  # to about 200 Hz: kick and bass
 HIGH_BANDS = slice(28, 40)  # from about 4.5 kHz: snare wires and cymbals
+MIN_RISE_DB = 0.5  # mean over bands; below, nothing that a listener would call an onset
+REACH_FRAMES = 2  # an onset this near counts for a beat
 _CHUNK_FRAMES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
+class Envelope:
+    """Onset strength [F] at MEL_RATE: at least 0, standard deviation 1, local mean taken off."""
+
+    strength: FloatArray
+    nearby: FloatArray  # the largest strength within REACH_FRAMES
+
+    def at(self, frames: NDArray[np.floating]) -> FloatArray:
+        """The largest strength near each of `frames` [N] (real frame numbers)."""
+        index = np.clip(np.round(frames).astype(np.intp), 0, len(self.nearby) - 1)
+        return self.nearby[index]
+
+    def peaks_per_second(self, threshold: float) -> float:
+        """How many local maxima above `threshold` there are in a second."""
+        is_peak = (self.strength == self.nearby) & (self.strength > threshold)
+        return float(np.count_nonzero(is_peak)) / len(self.strength) * MEL_RATE
+
+
+@dataclass(frozen=True, eq=False)
 class Onsets:
-    """Onset strength at MEL_RATE, all [F]: standard deviation 1, at least 0, 0 where nothing starts.
+    """Onset strength over all bands, of kick and bass, and of snare wires and cymbals."""
 
-    full: over all bands; low: kick and bass; high: snare wires and cymbals.
-    is_empty: nothing starts anywhere (silence, or a tone that never changes).
-    """
+    full: Envelope
+    low: Envelope
+    high: Envelope
+    largest_rise_db: float
 
-    full: FloatArray
-    low: FloatArray
-    high: FloatArray
-    is_empty: bool
+    @property
+    def is_empty(self) -> bool:
+        """Nothing starts anywhere: silence, or a sound that never changes."""
+        return self.largest_rise_db < MIN_RISE_DB
 
 
 def onset_strength(log_mel: NDArray[np.float16]) -> Onsets:
-    """Half-wave rectified spectral flux with a maximum filter over bands [F, M] -> [F].
+    """Half-wave rectified spectral flux of [F, M], with a maximum filter over bands.
 
     The maximum filter keeps vibrato and glides from counting as onsets (Böck & Widmer 2013).
     """
     frames = len(log_mel)
     full, low, high = (np.zeros(frames, np.float32) for _ in range(3))
-    if frames > LAG_FRAMES:
-        floor_db = max(float(np.percentile(log_mel.max(axis=1), 99)) - RANGE_DB, MEL_FLOOR_DB)
-        for start in range(LAG_FRAMES, frames, _CHUNK_FRAMES):
-            stop = min(start + _CHUNK_FRAMES, frames)
-            level = np.maximum(log_mel[start - LAG_FRAMES : stop].astype(np.float32), floor_db)
-            before = scipy.ndimage.maximum_filter1d(level[:-LAG_FRAMES], 3, axis=1)
-            rise = np.maximum(level[LAG_FRAMES:] - before, 0.0)
-            full[start:stop] = rise.mean(axis=1)
-            low[start:stop] = rise[:, LOW_BANDS].mean(axis=1)
-            high[start:stop] = rise[:, HIGH_BANDS].mean(axis=1)
-    is_empty = float(full.max(initial=0.0)) < 0.5  # dB per lag, mean of all bands
-    return Onsets(_standardise(full), _standardise(low), _standardise(high), is_empty)
+    floor_db = loudness_floor_db(log_mel)
+    for start in range(LAG_FRAMES, frames, _CHUNK_FRAMES):
+        stop = min(start + _CHUNK_FRAMES, frames)
+        level = np.maximum(log_mel[start - LAG_FRAMES : stop].astype(np.float32), floor_db)
+        before = scipy.ndimage.maximum_filter1d(level[:-LAG_FRAMES], 3, axis=1)
+        rise = np.maximum(level[LAG_FRAMES:] - before, 0.0)  # [n, M] dB in 23 ms
+        full[start:stop] = rise.mean(axis=1)
+        low[start:stop] = rise[:, LOW_BANDS].mean(axis=1)
+        high[start:stop] = rise[:, HIGH_BANDS].mean(axis=1)
+    largest_rise_db = float(full.max(initial=0.0))
+    return Onsets(_envelope(full), _envelope(low), _envelope(high), largest_rise_db)
 
 
-def _standardise(strength: FloatArray) -> FloatArray:
-    local_mean = scipy.ndimage.uniform_filter1d(strength, round(MEAN_SECONDS * MEL_RATE))
-    above = np.maximum(strength - local_mean, 0.0)
-    return np.asarray(above / max(float(above.std()), 1e-6), np.float32)
+def loudness_floor_db(log_mel: NDArray[np.float16]) -> float:
+    """RANGE_DB below the loud frames: the level under which nothing is taken for music."""
+    if not len(log_mel):
+        return MEL_FLOOR_DB
+    loud_db = float(np.percentile(log_mel.max(axis=1).astype(np.float32), 99))
+    return max(loud_db - RANGE_DB, MEL_FLOOR_DB)
+
+
+def _envelope(rise: FloatArray) -> Envelope:
+    local_mean = scipy.ndimage.uniform_filter1d(rise, round(MEAN_SECONDS * MEL_RATE))
+    above = np.maximum(rise - local_mean, 0.0)
+    strength = np.asarray(above / max(float(above.std()), 1e-6), np.float32)
+    return Envelope(strength, scipy.ndimage.maximum_filter1d(strength, 2 * REACH_FRAMES + 1))
