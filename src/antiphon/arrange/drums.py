@@ -27,14 +27,16 @@ def play_drums(part: Part) -> list[Tone]:
     for bar in range(part.played_bars):
         start = part.bar_starts[bar]
         fill = _choose_fill(part, bar) if bar in fill_bars else {}
-        fill_beats = max((_beats(figure) for figure in fill.values()), default=0.0)
+        fill_beats = fill_length(fill, part.beats_per_bar)
         groove_end = part.beats_per_bar - fill_beats
         for voice, steps in groove.items():
             for step in steps[bar % len(steps)]:
                 if step.start_beat < groove_end:
                     tones.append(_hit(part, voice, start + step.start_beat, step.token))
         for voice, figure in fill.items():
-            for step in read_figure(figure, int(fill_beats))[0]:
+            # Of a fill longer than the bar the end is played.
+            end = figure.replace(" ", "")[-STEPS_PER_BEAT * fill_beats :]
+            for step in read_figure(end, fill_beats)[0]:
                 tones.append(_hit(part, voice, start + groove_end + step.start_beat, step.token))
     if part.plan.style.crash and part.start_bar and part.intensity > 0.35:
         tones.append(_hit(part, "crash", part.start_beat, "x"))
@@ -77,8 +79,10 @@ def _choose_fill(part: Part, bar: int) -> dict[str, str]:
     return rng.choice(fills)
 
 
-def _beats(figure: str) -> float:
-    return len(figure.replace(" ", "")) / STEPS_PER_BEAT
+def fill_length(fill: dict[str, str], beats_per_bar: int) -> int:
+    """Its beats, a bar at most."""
+    steps = max((len(figure.replace(" ", "")) for figure in fill.values()), default=0)
+    return min(steps // STEPS_PER_BEAT, beats_per_bar)
 
 
 def _hit(part: Part, voice: str, beat: float, token: str) -> Tone:

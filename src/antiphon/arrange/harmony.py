@@ -96,11 +96,14 @@ def parse_numeral(numeral: str) -> tuple[int, str]:
 
 
 def realise(numeral: str, key: Key, sevenths: float, ninths: float, rng: Random) -> Chord:
-    """The chord of a numeral in a key, grown to a seventh or ninth by the given chances."""
+    """The chord of a numeral in a key, grown to a seventh or ninth by the given chances; to a ninth
+    only if it belongs to the key."""
     offset, family = parse_numeral(numeral)
+    root = (key.tonic + offset) % 12
     if numeral == "i":  # with a seventh it holds the whole tonic triad of the relative major
         sevenths, ninths = sevenths / 2, ninths / 2
-    seventh, ninth = rng.random() < sevenths, rng.random() < ninths
+    seventh = rng.random() < sevenths
+    ninth = rng.random() < ninths and (root + 2) % 12 in key.scale
     quality = {
         "maj": "maj9" if ninth else "maj7" if seventh else "maj",
         "min": "min9" if ninth else "min7" if seventh else "min",
@@ -109,7 +112,7 @@ def realise(numeral: str, key: Key, sevenths: float, ninths: float, rng: Random)
         "triad": "maj",
         "dim": "hdim7" if seventh else "dim",
     }[family]
-    return Chord((key.tonic + offset) % 12, quality)
+    return Chord(root, quality)
 
 
 def write_harmony(plan: Plan) -> tuple[tuple[ChordSpan, ...], ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, get_args
 
 import yaml
 
 from antiphon.arrange.figures import STEPS_PER_BEAT
-from antiphon.controls import INSTRUMENTS
+from antiphon.controls import INSTRUMENTS, SECTIONS
 from antiphon.errors import ConfigError
 from antiphon.plain import read_json
 
@@ -46,6 +48,14 @@ class HarmonyStyle:
     ninths: float = 0.0
     loop: float = 0.0
 
+    def __post_init__(self) -> None:
+        for rhythm in self.rhythms:
+            if not re.fullmatch("[12][012]{3}", rhythm):
+                raise ConfigError(
+                    f"harmonic rhythm {rhythm!r} is not understood; expected the number of chords "
+                    "in each of four bars, 0 to 2, the first at least 1"
+                )
+
 
 @dataclass(frozen=True)
 class MelodyStyle:
@@ -56,6 +66,11 @@ class MelodyStyle:
     leap: float = 0.12
     rest: float = 0.0
     legato: float = 0.95
+
+    def __post_init__(self) -> None:
+        for cell in self.cells:
+            if len(cell) != STEPS_PER_BEAT:
+                raise ConfigError(f"cell {cell!r} has {len(cell)} steps; expected a beat of four")
 
 
 @dataclass(frozen=True)
@@ -84,26 +99,42 @@ class Style:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a figure that does not fill its bars or a name nobody knows."""
-        for metre, grooves in self.grooves.items():
-            for groove in grooves:
+        for metre in get_args(Metre):
+            for table in (self.bass, self.chords, self.riff, self.grooves):
+                if not table.get(metre):
+                    raise ConfigError(f"style {self.genre!r}: nothing to play in {metre}; add some")
+            for groove in self.grooves[metre]:
                 for voice, figure in groove.items():
-                    _require_voice(self.genre, voice)
+                    self._require_known("drum voice", voice, DRUM_PITCHES)
                     self._require_whole_bars(figure, metre)
-        for table in (self.bass, self.chords, self.riff):
-            for metre, figures in table.items():
-                for figure in figures:
-                    if figure != WALKING:
-                        self._require_whole_bars(figure, metre)
+            for figure in (*self.bass[metre], *self.chords[metre], *self.riff[metre]):
+                if figure != WALKING:
+                    self._require_whole_bars(figure, metre)
         for fill in self.fills:
-            for voice in fill:
-                _require_voice(self.genre, voice)
-        for role, players in self.band.items():
+            for voice, figure in fill.items():
+                self._require_known("drum voice", voice, DRUM_PITCHES)
+                self._require_whole_beats(figure, like=next(iter(fill.values())))
+        for players in self.band.values():
             for instrument in players:
-                if instrument not in INSTRUMENTS:
-                    raise ConfigError(
-                        f"style {self.genre!r}: {role} has the instrument {instrument!r}; "
-                        f"expected one of {', '.join(INSTRUMENTS)}"
-                    )
+                self._require_known("instrument", instrument, INSTRUMENTS)
+        for form in self.forms:
+            for label in form.split():
+                self._require_known("section", label, SECTIONS)
+
+    def _require_known(self, kind: str, name: str, known: Iterable[str]) -> None:
+        if name not in known:
+            raise ConfigError(
+                f"style {self.genre!r}: {kind} {name!r} is not known; "
+                f"expected one of {', '.join(known)}"
+            )
+
+    def _require_whole_beats(self, figure: str, like: str) -> None:
+        steps, others = (len(text.replace(" ", "")) for text in (figure, like))
+        if not steps or steps % STEPS_PER_BEAT or steps != others or steps > 4 * STEPS_PER_BEAT:
+            raise ConfigError(
+                f"style {self.genre!r}: fill {figure!r} has {steps} steps; expected one to four "
+                f"beats of {STEPS_PER_BEAT} steps, the same for all its voices"
+            )
 
     def _require_whole_bars(self, figure: str, metre: Metre) -> None:
         steps = len(figure.replace(" ", ""))
@@ -113,14 +144,6 @@ class Style:
                 f"style {self.genre!r}: figure {figure!r} has {steps} steps; "
                 f"expected a multiple of {bar} in {metre}"
             )
-
-
-def _require_voice(genre: str, voice: str) -> None:
-    if voice not in DRUM_PITCHES:
-        raise ConfigError(
-            f"style {genre!r}: drum voice {voice!r} is not known; "
-            f"expected one of {', '.join(DRUM_PITCHES)}"
-        )
 
 
 def read_data(name: str) -> object:
