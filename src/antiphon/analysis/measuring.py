@@ -53,7 +53,7 @@ MIN_HARMONY_SECONDS = 2.0
 MIN_PULSE = 0.10  # autocorrelation of onsets at the beat
 MIN_CONCENTRATION = 0.08  # of spectral peaks on one tempered scale
 MIN_CONCENTRATION_WITHOUT_PULSE = 0.2
-MIN_PITCH_CLASSES = 3.0  # effective number; a key needs more than a drone or a fifth
+MIN_PITCH_CLASSES = 2.5  # effective number; chords and keys need more than a drone or a fifth
 SILENCE_DB = -70.0  # loudest mel band of the loudest frame
 GRID_SECONDS = 0.5  # chords are looked for on this grid where there is no beat
 NO_CHORD_SHARE = 0.03  # of the median salience; below, nothing sounds
@@ -94,6 +94,7 @@ def measure(
     chroma = harmony.tuned_chroma(features)
     rhythm = _rhythm(features, onsets, chroma, quiet)
     harmony_reason = quiet or _unpitched_reason(seconds, chroma, rhythm)
+    notes_reason = harmony_reason or _too_few_notes(chroma)
     chords = _chord_segments(features, chroma, rhythm)
     bars = None
     if rhythm.beat_frames is not None and chords.on_beats:
@@ -108,8 +109,8 @@ def measure(
         downbeats=_downbeats(rhythm, bars),
         metre=_metre(rhythm, bars),
         tuning=_tuning(chroma, harmony_reason),
-        key=_key(chroma, chords.path, harmony_reason or _too_few_notes(chroma)),
-        chords=_chord_spans(chords, harmony_reason, seconds),
+        key=_key(chroma, chords.path, notes_reason),
+        chords=_chord_spans(chords, notes_reason, seconds),
         sections=_sections(features, chroma, rhythm, bars, quiet),
         loudness=loudness,
         dynamics=heard.level.dynamics(),
@@ -168,7 +169,7 @@ def _rhythm(features: Features, onsets: Onsets, chroma: Chroma, quiet: str | Non
     reason = quiet
     seconds = features.duration_seconds
     if reason is None and seconds < MIN_RHYTHM_SECONDS:
-        reason = f"{seconds:.1f} s are too short; a tempo needs {MIN_RHYTHM_SECONDS:.0f} s"
+        reason = f"{seconds:.2f} s are too short; a tempo needs {MIN_RHYTHM_SECONDS:.0f} s"
     if reason is None and onsets.is_empty:
         reason = "nothing begins or ends: the sound does not change"
     pulse = None
@@ -252,9 +253,9 @@ def _chord_spans(chords: _ChordSegments, reason: str | None, seconds: float) -> 
         Chord(int(state) % 12, "min" if state >= 12 else "maj").label if sounding else "N"
         for state, sounding in zip(chords.path.states, chords.is_sounding, strict=True)
     ]
-    edges = chords.edges_seconds
+    edges: list[float] = chords.edges_seconds.tolist()
     if edges[0] > 0:  # before the first beat
-        labels, edges = [labels[0], *labels], np.concatenate([[0.0], edges])
+        labels, edges = [labels[0], *labels], [0.0, *edges]
     spans: list[Span] = []
     for label, start, end in zip(labels, edges[:-1], edges[1:], strict=True):
         end = min(end, seconds)
@@ -270,9 +271,7 @@ def _sections(
 ) -> Spans:
     reason = quiet
     if bars is None or rhythm.beat_frames is None:
-        reason = reason or "sections are looked for in bars, and there are none: " + str(
-            _metre(rhythm, bars).reason
-        )
+        reason = reason or f"no bars were found: {_metre(rhythm, bars).reason}"
     if reason is not None or bars is None or rhythm.beat_frames is None:
         return Spans(None, reason=reason)
     seconds = features.duration_seconds
@@ -313,7 +312,7 @@ def _silence_reason(features: Features) -> str | None:
 
 def _unpitched_reason(seconds: float, chroma: Chroma, rhythm: _Rhythm) -> str | None:
     if seconds < MIN_HARMONY_SECONDS:
-        return f"{seconds:.1f} s are too short; harmony needs {MIN_HARMONY_SECONDS:.0f} s"
+        return f"{seconds:.2f} s are too short; harmony needs {MIN_HARMONY_SECONDS:.0f} s"
     has_pulse = rhythm.beat_frames is not None
     required = MIN_CONCENTRATION if has_pulse else MIN_CONCENTRATION_WITHOUT_PULSE
     if chroma.concentration < required:
@@ -325,13 +324,13 @@ def _unpitched_reason(seconds: float, chroma: Chroma, rhythm: _Rhythm) -> str | 
 
 
 def _too_few_notes(chroma: Chroma) -> str | None:
-    """A key is a choice of notes: one or two leave it open."""
+    """Chords and keys are choices of notes: one or two leave them open."""
     mean = chroma.treble.mean(axis=0, dtype=float)
     share = mean / max(float(mean.sum()), 1e-12)
     entropy = -float((share * np.log(np.maximum(share, 1e-12))).sum())
     pitch_classes = float(np.exp(entropy))
     if pitch_classes < MIN_PITCH_CLASSES:
-        return f"only about {pitch_classes:.1f} different notes sound, which leaves the key open"
+        return f"only about {pitch_classes:.1f} different notes sound, which leaves chords and key open"
     return None
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import antiphon
+from antiphon.analysis import ANALYSIS_VERSION
 from antiphon.audio import Limits
 from antiphon.description import Description, Provenance
 from antiphon.listen.describer import DESCRIBER_VERSION, check_kinds, describe_facts
@@ -78,6 +79,7 @@ class Listener:
             {
                 "model": MODEL,
                 "version": antiphon.__version__,
+                "analysis": ANALYSIS_VERSION,
                 "describer": DESCRIBER_VERSION,
                 "set": prompts.name,
                 "kinds": {kind: asdict(prompts.kinds[kind]) for kind in chosen},
