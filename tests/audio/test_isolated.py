@@ -160,6 +160,7 @@ def send(**fields): os.write(1, struct.pack("<I", 0) + json.dumps(fields).encode
         ("", AudioDecodeError, "ended early"),
         ("os.write(1, b'\\1\\0\\0\\0')", AudioDecodeError, "sent no header"),
         ("send(sample_rate='x', channels=1)", AudioDecodeError, "sent 'x' as sample_rate"),
+        ("send(sample_rate=float('nan'), channels=1)", AudioDecodeError, "sent nan as sample_rate"),
         ("send(sample_rate=8000, channels=10**9)", AudioLimitError, "1000000000 channels"),
         (
             "send(sample_rate=8000, channels=1); os.write(1, struct.pack('<I', 2**31))",
@@ -168,7 +169,13 @@ def send(**fields): os.write(1, struct.pack("<I", 0) + json.dumps(fields).encode
         ),
         ("send(error='SystemExit', message='no')", AudioDecodeError, "no"),
         ("send(error='DependencyError', message='no')", DependencyError, "no"),
-        ("os.write(1, b'\\0\\0\\0\\0' + b'[' * 99999); time.sleep(9)", AudioDecodeError, "crashed"),
+        (
+            "os.write(1, bytes(4) + b'[' * 99999); time.sleep(9)",
+            AudioDecodeError,
+            "answer that cannot be read",
+        ),
+        ("os.write(1, bytes(4) + b'[1]\\n')", AudioDecodeError, "answer that cannot be read"),
+        ("send(sample_rate=8000, channels=1); send(x=1)", AudioDecodeError, "None as decoded"),
     ],
 )
 def test_a_child_that_lies_is_not_believed(

@@ -95,8 +95,9 @@ class DirectStream(AudioStream):
             if meter.frames == self._wanted:
                 break
         if not meter.frames:
-            kind = AudioDecodeError if decoding.problems else AudioTooShortError
-            raise kind("; ".join([f"{self._name} holds no sound (0 samples)", *decoding.problems]))
+            problems = self.damage().problems
+            kind = AudioDecodeError if problems else AudioTooShortError
+            raise kind("; ".join([f"{self._name} holds no sound (0 samples)", *problems]))
 
     def damage(self) -> Damage:
         assert self._decoding is not None

@@ -83,10 +83,11 @@ class IsolatedStream(AudioStream):
                 if self._count():
                     self._fail("sent no header")
                 header = self._line()
-            self.sample_rate = _number(header, "sample_rate", int)
-            self.channels = _number(header, "channels", int)
-            declared = header.get("declared_seconds")
-            self.declared_seconds = None if declared is None else float(cast(float, declared))
+            self.sample_rate = int(_number(header, "sample_rate"))
+            self.channels = int(_number(header, "channels"))
+            self.declared_seconds = None
+            if header.get("declared_seconds") is not None:
+                self.declared_seconds = _number(header, "declared_seconds")
             limits.check_format(self._name, self.sample_rate, self.channels)
         except BaseException:
             self.close()
@@ -129,18 +130,24 @@ class IsolatedStream(AudioStream):
     def _line(self) -> dict[str, object]:
         """One JSON line; an error in it is raised here."""
         line = self._pipe.readline(MAX_LINE_BYTES)
-        if not line.endswith(b"\n"):
-            self._fail()
-        answer: dict[str, object] = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            self._fail("sent an answer that cannot be read" if line else "")
         if "error" in answer:
             kind = _ERRORS.get(str(answer["error"]), AudioDecodeError)
-            raise kind(str(answer["message"]))
+            raise kind(str(answer.get("message")))
         return answer
 
     def _fail(self, what: str = "") -> NoReturn:
-        """Raise for a child that did not answer as agreed."""
-        self._child.kill()
-        code = self._child.wait()
+        """Raise for a child that did not answer as agreed: by default, because it is gone."""
+        try:
+            code = self._child.wait(timeout=0 if what else 1)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            code = self._child.wait()
         raise AudioDecodeError(
             f"{self._name} cannot be decoded: the decoding process "
             + (what or _cause_of_death(code, self._watchdog.expired, self._limits))
@@ -163,6 +170,7 @@ class _Watchdog:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
+        self._timer.join()
         self._seconds_left -= time.monotonic() - self._began
 
     def _expire(self) -> None:
@@ -180,7 +188,10 @@ def _start(
         "limits": dataclasses.asdict(limits),
     }
     environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
-    environment["PYTHONPATH"] = str(Path(antiphon.__file__).parents[1])
+    package_root = str(Path(antiphon.__file__).parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     environment["OPENBLAS_NUM_THREADS"] = "1"  # its buffers count as address space
     with on_disk(source) as file:
         # -P: what lies in the working folder is not imported. A session of its own: Ctrl-C at the
@@ -195,16 +206,23 @@ def _start(
         )
 
 
-def _number(header: dict[str, object], key: str, kind: type[int]) -> int:
-    value = header.get(key)
-    if not isinstance(value, kind):
+def _number(fields: dict[str, object], key: str) -> float:
+    value = fields.get(key)
+    if not (isinstance(value, (int, float)) and abs(value) <= 2**53):  # NaN is not
         raise AudioDecodeError(f"the decoding process sent {value!r} as {key}")
     return value
 
 
 def _damage(fields: dict[str, object]) -> Damage:
-    problems = tuple(str(problem) for problem in cast("list[object]", fields.pop("problems")))
-    return Damage(**{**fields, "problems": problems})  # type: ignore[arg-type]
+    problems = fields.get("problems")
+    declared = fields.get("declared_seconds")
+    return Damage(
+        decoded_seconds=_number(fields, "decoded_seconds"),
+        declared_seconds=None if declared is None else _number(fields, "declared_seconds"),
+        problems=tuple(map(str, problems)) if isinstance(problems, list) else (),
+        nan_samples=int(_number(fields, "nan_samples")),
+        clipped_samples=int(_number(fields, "clipped_samples")),
+    )
 
 
 def _cause_of_death(code: int, expired: bool, limits: Limits) -> str:

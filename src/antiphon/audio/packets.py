@@ -89,11 +89,12 @@ class PacketDecoder:
     def _declared_frames(self, kind: str) -> int | None:
         if kind in _GUESSING:
             return None
+        frames = 0
         if self._stream.duration is not None and self._stream.time_base is not None:
-            return round(self._stream.duration * self._stream.time_base * self.sample_rate)
-        if self._container.duration is not None:
-            return round(self._container.duration * self.sample_rate / 1_000_000)
-        return None
+            frames = round(self._stream.duration * self._stream.time_base * self.sample_rate)
+        elif self._container.duration is not None:
+            frames = round(self._container.duration * self.sample_rate / 1_000_000)
+        return frames if frames > 0 else None  # damaged headers give negative ones
 
     def _frames(self) -> Iterator[av.AudioFrame]:
         """Every frame that decodes, in the declared rate and number of channels."""
@@ -112,8 +113,9 @@ class PacketDecoder:
                 lost_in_a_row += 1
                 continue
             for frame in frames:
-                if frame.sample_rate == self.sample_rate and self.channels == len(
-                    frame.layout.channels
+                if (frame.sample_rate, frame.layout.nb_channels) == (
+                    self.sample_rate,
+                    self.channels,
                 ):
                     lost_in_a_row = 0
                     yield frame
@@ -128,7 +130,7 @@ def _to_float(frame: av.AudioFrame, channels: int) -> FloatArray:
         samples = samples.reshape(-1, channels).T  # [C, n]
     if samples.dtype.kind == "f":
         return samples.astype(np.float32, copy=False)
-    middle = 128.0 if samples.dtype == np.uint8 else 0.0
+    middle = 128.0 if samples.dtype.kind == "u" else 0.0
     full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
     return ((samples - middle) / full_scale).astype(np.float32)
 

@@ -35,7 +35,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
         (rb"\x1a\x45\xdf\xa3", "matroska"),
         (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
         (rb"wvpk", "wv"),
-        (rb"MAC \x00?", "ape"),
+        (rb"MAC ", "ape"),
     )
 )
 # Kinds whose header is looked for behind junk: their magic is long enough not to occur by chance.
