@@ -15,7 +15,7 @@ from antiphon.score import Score
 pytestmark = pytest.mark.integration
 
 ASKED = ["arrange", "--genre", "folk", "--tempo", "120", "--key", "d minor", "--metre", "3/4",
-         "--bars", "8", "--without", "drums", "--seed", "5"]  # fmt: skip
+         "--bars", "4", "--without", "drums", "--seed", "5"]  # fmt: skip
 
 
 def test_sound_notes_and_score_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,10 +24,10 @@ def test_sound_notes_and_score_agree(capsys: pytest.CaptureFixture[str]) -> None
     told = json.loads(capsys.readouterr().out)
     assert told["files"] == {"output": "a.flac", "midi": "a.mid", "score": "a.json"}
     assert told["requested"]["key"] == told["made"]["key"] == "D minor"
-    assert (told["made"]["tempo"], told["made"]["bars"], told["seed"]) == (120.0, 8, 5)
+    assert (told["made"]["tempo"], told["made"]["bars"], told["seed"]) == (120.0, 4, 5)
 
     score = Score.from_json(Path("a.json").read_text())
-    assert score.duration_seconds == pytest.approx(8 * 3 * 0.5)
+    assert score.duration_seconds == pytest.approx(4 * 3 * 0.5)
     assert not any(track.is_drums for track in score.tracks)
     assert len(list(read_midi(Path("a.mid")).notes())) == len(list(score.notes()))
     with soundfile.SoundFile("a.flac") as sound:
@@ -44,7 +44,7 @@ def test_the_same_seed_is_the_same_piece() -> None:
 
 def test_without_a_file_the_sound_gets_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(ASKED) == 0
-    assert "D minor; 8 bars" in capsys.readouterr().out
+    assert "D minor; 4 bars" in capsys.readouterr().out
     before = Path("folk-5.wav").read_bytes()
     assert run(ASKED) == 2  # and never takes the place of another
     assert "'folk-5.wav'" in capsys.readouterr().err

@@ -24,7 +24,7 @@ PROGRAM = [sys.executable, "-c", "import sys; from antiphon.cli.main import run;
 def fill(folder: Path, count: int) -> None:
     folder.mkdir()
     for number in range(count):
-        write_clicks(folder / f"{number:02}.wav", bpm=90.0 + number, seconds=4.0)
+        write_clicks(folder / f"{number:02}.wav", bpm=90.0 + number, seconds=3.0)
 
 
 def test_one_file_as_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,9 +72,10 @@ def test_a_library(capsys: pytest.CaptureFixture[str]) -> None:
     assert "0 of them now" in capsys.readouterr().err
     assert Path("out.jsonl").read_bytes() == first
 
-    assert run(["describe", "lib", "--limit", "2", "--json"]) == 3  # broken.wav has no number
-    assert run(["describe", "lib/00.wav", "lib/01.wav", "--json"]) == 0
-    assert capsys.readouterr().out.encode() == b"".join(first.splitlines(keepends=True)[:2]) * 1
+    first_two = b"".join(first.splitlines(keepends=True)[:2])
+    for arguments in (["lib", "--limit", "2"], ["lib/00.wav", "lib/01.wav"]):
+        assert run(["describe", *arguments, "--json"]) == 0
+        assert capsys.readouterr().out.encode() == first_two
 
 
 def test_same_record_alone_and_in_a_library(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,11 +108,8 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.infos = folder.glob
-        self.process = subprocess.Popen(
-            [*PROGRAM, "describe", str(folder), "--info", "--jsonl", "out.jsonl", "--jobs", "1"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        command = ["describe", str(folder), "--info", "--jsonl", "out.jsonl", "--jobs", "1"]
+        self.process = subprocess.Popen([*PROGRAM, *command], stderr=subprocess.PIPE)
 
     def wait_for_first(self) -> None:
         deadline = time.monotonic() + 60
@@ -123,21 +121,20 @@ class Library:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_signal_finishes_the_track_and_writes(number: signal.Signals, code: int) -> None:
-    fill(Path("lib"), 40)
+    fill(Path("lib"), 16)
     library = Library(Path("lib"))
     library.wait_for_first()
     library.process.send_signal(number)
-    out, err = library.process.communicate(timeout=60)
+    _, err = library.process.communicate(timeout=60)
     assert library.process.returncode == code
-    assert out == b""
     assert b"Traceback" not in err
     lines = Path("out.jsonl").read_bytes().splitlines()
-    assert 1 <= len(lines) < 40
+    assert 1 <= len(lines) < 16
     assert len(list(Path("lib").glob("*.INFO"))) == len(lines)
 
     assert run(["describe", "lib", "--info", "--jsonl", "out.jsonl"]) == 0
     again = Path("out.jsonl").read_bytes().splitlines()
-    assert len(again) == 40
+    assert len(again) == 16
     assert again[: len(lines)] == lines
 
 
@@ -153,7 +150,9 @@ def test_two_signals_stop_at_once() -> None:
     library.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     library.process.send_signal(signal.SIGINT)
-    assert library.process.wait(timeout=5) == 130
+    _, err = library.process.communicate(timeout=5)
+    assert library.process.returncode == 130
+    assert b"Traceback" not in err
     assert not Path("out.jsonl").exists()
     assert not list(Path("lib").glob("*.tmp"))
     assert run(["describe", "lib", "--info", "--limit", "3"]) == 0

@@ -60,7 +60,7 @@ def test_demo_is_the_whole_circle(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     assert {path.name for path in Path("first").iterdir()} == {"demo.wav", "demo.mid"}
     asked = out.partition("asked")[2].partition("3.")[0]
-    for name in ("tempo", "key", "metre", "duration"):
+    for name in ("tempo", "key", "metre"):
         (line,) = (line for line in asked.splitlines() if line.split()[:1] == [name])
         assert line.endswith("ok")
     for kind in ("full", "technical", "genre_mood", "instrumentation", "structure"):

@@ -22,7 +22,7 @@ _ASKED = {
     "tempo": "112",
     "key": "G major",
     "metre": "4/4",
-    "duration": "40",
+    "bars": "20",
     "intro": True,
     "ending": True,
 }

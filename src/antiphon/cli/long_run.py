@@ -93,11 +93,11 @@ class _ProgressLines:
         now = time.monotonic()
         if self._first is None:
             self._first = now, progress.settled
-        if now - self._shown_at < _LINE_SECONDS:
+        if now - self._shown_at < _LINE_SECONDS or progress.settled == progress.total:
             return
         self._shown_at = now
         started, settled = self._first
-        pace = (progress.settled - settled) / (now - started)
+        pace = (progress.settled - settled) / (now - started) if now > started else 0.0
         left = f", about {(progress.total - progress.settled) / pace:,.0f} s left" if pace else ""
         failed = f", {progress.failed:,} failed" if progress.failed else ""
         console.note(f"{self._verb}: {progress.settled:,} of {progress.total:,}{failed}{left}")

@@ -16,14 +16,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from antiphon import files
 from antiphon.audio import AUDIO_SUFFIXES
 from antiphon.description import Description
-from antiphon.errors import AntiphonError, AudioError, DiskFullError
+from antiphon.errors import AntiphonError, AudioError, DiskFullError, StorageError
 from antiphon.listen.library_outputs import Outputs, Tally, from_record, to_record, write_results
 from antiphon.listen.library_state import Identity, LibraryState, Run, path_identity
 from antiphon.listen.library_workers import Lost, WorkerPool
@@ -134,72 +134,62 @@ def describe_library(
     return Summary(walker.described, tally, should_stop(), time.monotonic() - started)
 
 
+@dataclass
 class _Walker:
     """The parent's side of a run: hands out what is not settled and counts what is."""
 
-    def __init__(
-        self,
-        tracks: Iterable[Path],
-        total: int,
-        outputs: Outputs,
-        state: LibraryState,
-        run: Run,
-        pool: WorkerPool[Path, Outcome],
-        on_progress: Callable[[Progress], None],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self.described = 0
-        self._tracks = tracks
-        self._total = total
-        self._outputs = outputs
-        self._state = state
-        self._run = run
-        self._pool = pool
-        self._on_progress = on_progress
-        self._should_stop = should_stop
-        self._counts: Counter[Outcome] = Counter()
+    tracks: Iterable[Path]
+    total: int
+    outputs: Outputs
+    state: LibraryState
+    run: Run
+    pool: WorkerPool[Path, Outcome]
+    on_progress: Callable[[Progress], None]
+    should_stop: Callable[[], bool]
+    described: int = 0
+    counts: Counter[Outcome] = field(default_factory=Counter)  # of the present walk
 
     def walk_until_settled(self) -> None:
         """Walk over the tracks until none is in other hands: of another run, or of a worker of
         this one that has the same content under another name."""
         while True:
-            self._state.release_dead()
+            self.state.release_dead()
             self._walk()
-            if self._should_stop() or not self._counts["busy"]:
+            if self.should_stop() or not self.counts["busy"]:
                 return
             time.sleep(_BUSY_WAIT_SECONDS)
 
     def _walk(self) -> None:
-        self._counts.clear()
-        for track in self._tracks:
+        self.counts.clear()
+        for track in self.tracks:
             outcome = self._outcome_without_work(track)
             if outcome is not None:
                 self._count(outcome)
                 continue
-            while self._pool.full:
+            while self.pool.full:
                 self._collect()
-            if self._should_stop():
+            if self.should_stop():
                 break
-            self._pool.submit(track)
-        while self._pool.busy:
+            self.pool.submit(track)
+        while self.pool.busy:
             self._collect()
 
     def _outcome_without_work(self, track: Path) -> Outcome | None:
         """What the state alone can tell of `track`; None when a worker must look at it."""
-        identity = self._state.known_identity(track)
-        entry = None if identity is None else self._state.find(identity)
+        identity = self.state.known_identity(track)
+        entry = None if identity is None else self.state.find(identity)
         if entry is None:
             return None
         if entry.status == "working":
             return "busy"
         if entry.status == "failed":
-            return None if self._run.retry_failed else "failed"
-        if self._outputs.beside or self._state.find(path_identity(track)) is not None:
+            return None if self.run.retry_failed else "failed"
+        if self.outputs.beside or self.state.find(path_identity(track)) is not None:
             return None
         return "already done"
 
     def _collect(self) -> None:
-        for finished in self._pool.collect(_POLL_SECONDS):
+        for finished in self.pool.collect(_POLL_SECONDS):
             if isinstance(finished.result, Lost):
                 self._record_loss(finished.item, finished.result)
                 self._count("failed")
@@ -207,15 +197,18 @@ class _Walker:
                 self._count(finished.result)
 
     def _record_loss(self, track: Path, lost: Lost) -> None:
-        identity = self._state.known_identity(track) or path_identity(track)
-        self._state.fail(identity, self._run, lost.code, lost.reason)
+        identity = self.state.known_identity(track)
+        entry = None if identity is None else self.state.find(identity)
+        if identity is None or (entry is not None and entry.status == "done"):
+            identity = path_identity(track)  # it died before the work, or after it
+        self.state.fail(identity, self.run, lost.code, lost.reason)
         logger.info("track failed", extra={"track": str(track), "reason": lost.reason})
 
     def _count(self, outcome: Outcome) -> None:
-        self._counts[outcome] += 1
+        self.counts[outcome] += 1
         self.described += outcome == "described"
-        settled = self._counts.total() - self._counts["busy"]
-        self._on_progress(Progress(settled, self._total, self._counts["failed"]))
+        settled = self.counts.total() - self.counts["busy"]
+        self.on_progress(Progress(settled, self.total, self.counts["failed"]))
 
 
 @dataclass(frozen=True)
@@ -250,47 +243,52 @@ class _TrackWorker:
         """
         try:
             identity = self._state.identify(track)
-        except OSError as error:
-            trouble = files.storage_error("read", track, error)
-            return self._failed(track, path_identity(track), trouble)
-        if self._state.claim(identity, self._run):
-            try:
-                description = self._describe(track)
-            except DiskFullError:
-                raise
-            except Exception as error:  # noqa: BLE001 - other tracks go on
-                return self._failed(track, identity, error)
-            if self._state.known_identity(track) != identity:
-                self._state.forget(identity)
-                changed = AudioError(f"{track} was changed while it was read; run this again")
-                return self._failed(track, path_identity(track), changed)
-            self._state.finish(identity, self._run, to_record(description))
-            outcome: Outcome = "described"
-        else:
+            fresh = self._describe_if_mine(track, identity)
             entry = self._state.find(identity)
             if entry is None or entry.status == "working":
                 return "busy"
             if entry.status == "failed":
                 return "failed"
-            outcome = "already done"
             if self._outputs.beside:
-                description = from_record(self._state.record(identity), track)
-        if self._outputs.beside:
-            try:
+                description = fresh or from_record(self._state.record(identity), track)
                 self._outputs.write_beside(track, description)
-            except DiskFullError:
-                raise
-            except AntiphonError as error:
-                return self._failed(track, path_identity(track), error)
+        except DiskFullError:
+            raise
+        except OSError as error:
+            trouble = files.storage_error("read", track, error)
+            return self._failed(track, path_identity(track), trouble)
+        except AntiphonError as error:
+            return self._failed(track, path_identity(track), error)
         self._state.forget(path_identity(track))  # trouble of an earlier run
-        return outcome
+        return "described" if fresh else "already done"
+
+    def _describe_if_mine(self, track: Path, identity: Identity) -> Description | None:
+        """Describe the content if no one else does or did; a failure of it goes to the state.
+
+        What is wrong with the path rather than the content is raised.
+        """
+        if not self._state.claim(identity, self._run):
+            return None
+        try:
+            description = self._describe(track)
+        except (OSError, StorageError):
+            self._state.forget(identity)
+            raise
+        except Exception as error:  # noqa: BLE001 - other tracks go on
+            self._failed(track, identity, error)
+            return None
+        if self._state.known_identity(track) != identity:
+            self._state.forget(identity)
+            raise AudioError(f"{track} was changed while it was read; run the same command again")
+        self._state.finish(identity, self._run, to_record(description))
+        return description
 
     def _failed(self, track: Path, identity: Identity, error: Exception) -> Outcome:
         """Put the failure in the state; a full disk hides in many errors and is no failure."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise files.storage_error("read", track, cause) from error
+                raise files.storage_error("write", track, cause) from error
             cause = cause.__cause__
         self._state.fail(identity, self._run, type(error).__name__, str(error))
         logger.info("track failed", exc_info=error, extra={"track": str(track)})
