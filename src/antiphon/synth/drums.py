@@ -287,5 +287,5 @@ def _metal_partials(frames: int, low_hz: float, high_hz: float, sample_rate: int
     points = -(-frames // HOP) + 1
     steady = np.full((points, hertz.size), math.sqrt(2.0 / hertz.size))
     times = np.arange(points) * (HOP / sample_rate)
-    one = np.ones((1, hertz.size))
-    return additive(hertz, steady, one, 0.0 * one, times, sample_rate)[0, :frames]
+    phases = np.zeros((1, hertz.size))
+    return additive(hertz[None, :], steady, phases, times, sample_rate)[0, :frames]

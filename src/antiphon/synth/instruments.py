@@ -20,13 +20,12 @@ from antiphon.synth.timbres import Noise, Timbre
 
 VELOCITY_LAYERS = 4
 HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
-_GRAINS = 1024  # computed at a time: 1.5 s, which bounds the memory of a long note
-_WEAKEST_DB = -60.0  # partials below this are left out
+_GRAINS = 192  # computed at a time: what fits into a core's cache
+_WEAKEST_DB = -56.0  # partials below this are left out
 _MAX_PARTIALS = 64
-# Left and right differ by the shares of the detuned voices and by small turns of the phases. Phases
-# drawn freely for each side would cancel whole partials where a listener mixes down to mono.
-_SPREAD = 0.4
-_TURN = math.pi / 4.0
+# Left and right differ by their shares of the detuned voices. Phases drawn freely for each side
+# would cancel whole partials where a listener mixes down to mono.
+_SPREAD = 0.6
 _T60 = math.log(1000.0)  # decay rate times T60
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -55,62 +54,51 @@ def render_note(
     frames = max(1, round(seconds * sample_rate))
     times = np.arange(-(-frames // HOP) + 1) * (HOP / sample_rate)  # [M]
     envelopes = _envelopes(timbre, ratios, rates, times)  # [M, K]
-    envelopes *= levels / math.sqrt(max(power, 1e-12))
+    envelopes *= (levels / math.sqrt(max(power, 1e-12))).astype(np.float32)
     spread = np.linspace(-1.0, 1.0, timbre.voices) if timbre.voices > 1 else np.zeros(1)
     detunes = 2.0 ** (timbre.detune_cents * spread / 1200.0)  # [V]
-    hertz = pitch_hz(pitch) * (detunes[:, None] * ratios).ravel()  # [V * K]
+    hertz = pitch_hz(pitch) * detunes[:, None] * ratios  # [V, K]
+    phases = rng.uniform(0.0, 2.0 * np.pi, hertz.shape)
+    warped = _warped_times(timbre, times, rng)
+    voices = additive(hertz, envelopes, phases, warped, sample_rate)[:, :frames]
     sides = np.array([-1.0, 1.0] if timbre.wide else [0.0])[:, None]  # [C, 1]
     shares = 1.0 + _SPREAD * sides * spread  # [C, V]
     shares /= np.sqrt((shares**2).sum(axis=1, keepdims=True))
-    phases = rng.uniform(0.0, 2.0 * np.pi, hertz.size)
-    phases = phases + np.abs(sides) * rng.uniform(-_TURN, _TURN, (len(sides), hertz.size))
-    samples = additive(
-        hertz,
-        envelopes,
-        np.repeat(shares, ratios.size, axis=1),
-        phases,
-        _warped_times(timbre, times, rng),
-        sample_rate,
-    )[:, :frames]
+    samples = shares.astype(np.float32) @ voices
     if timbre.noise is not None:
         _add_noise(samples, timbre, timbre.noise, sample_rate, rng)
     return samples
 
 
 def additive(
-    hertz: Floats,
-    amplitudes: Floats,
-    shares: Floats,
-    phases: Floats,
-    warped: Floats,
-    sample_rate: int,
+    hertz: Floats, amplitudes: Floats, phases: Floats, warped: Floats, sample_rate: int
 ) -> FloatArray:
-    """Sums of V * K sinusoids, [C, (M - 1) * HOP]: V voices of K partials at `hertz` [V * K].
+    """V voices of K sinusoids each at `hertz` [V, K], starting at `phases`; [V, (M - 1) * HOP].
 
-    `amplitudes` [M, K] are given every `HOP` samples. Each channel takes its `shares` [C, V * K] of
-    the sinusoids, which start at its `phases` [C, V * K]. `warped` [M] is the running time in
-    seconds as vibrato bends it. Each point of the envelope is a grain under a triangle that
+    The voices share `amplitudes` [M, K], given every `HOP` samples. `warped` [M] is the running
+    time in seconds as vibrato bends it. Each point of the envelope is a grain under a triangle that
     overlaps its neighbours by half, and many grains are one matrix product: for steady partials
     this is exact, and the amplitudes are interpolated linearly.
     """
     offsets = np.arange(-HOP, HOP)
-    inner = 2.0 * np.pi / sample_rate * hertz[:, None] * offsets + phases[:, :, None]
-    window = shares[:, :, None] * (1.0 - np.abs(offsets) / HOP)
-    right = np.concatenate([np.cos(inner) * window, -np.sin(inner) * window], axis=1)
-    right = right.astype(np.float32)  # [C, 2 V K, 2 hops]
-    voices = hertz.size // amplitudes.shape[1]
-    intervals = warped.size - 1
-    samples = np.empty((len(shares), intervals * HOP), dtype=np.float32)
+    triangle = 1.0 - np.abs(offsets) / HOP
+    inner = 2.0 * np.pi / sample_rate * hertz[:, :, None] * offsets + phases[:, :, None]
+    right = np.concatenate([np.cos(inner) * triangle, -np.sin(inner) * triangle], axis=1)
+    right = right.astype(np.float32)  # [V, 2 K, 2 hops]
+    loud = amplitudes.astype(np.float32, copy=False)
+    intervals, partials = warped.size - 1, hertz.shape[1]
+    samples = np.empty((len(hertz), intervals * HOP), dtype=np.float32)
     for first in range(0, intervals, _GRAINS):
         chunk = slice(first, min(first + _GRAINS, intervals) + 1)
-        turns = warped[chunk, None] * hertz
+        turns = warped[chunk, None] * hertz[:, None, :]  # [V, grains, K]
         turns -= np.rint(turns)  # in doubles: after minutes a float would be out of tune
         angles = turns.astype(np.float32) * np.float32(2.0 * np.pi)
-        loud = np.tile(amplitudes[chunk].astype(np.float32), voices)
-        left = np.concatenate([loud * np.cos(angles), loud * np.sin(angles)], axis=1)
-        grains = left @ right  # [C, grains, 2 hops]
+        left = np.empty((*angles.shape[:2], 2 * partials), dtype=np.float32)
+        np.multiply(np.cos(angles), loud[chunk], out=left[:, :, :partials])
+        np.multiply(np.sin(angles), loud[chunk], out=left[:, :, partials:])
+        grains = left @ right  # [V, grains, 2 hops]
         joined = grains[:, :-1, HOP:] + grains[:, 1:, :HOP]
-        samples[:, first * HOP : chunk.stop * HOP - HOP] = joined.reshape(len(shares), -1)
+        samples[:, first * HOP : chunk.stop * HOP - HOP] = joined.reshape(len(hertz), -1)
     return samples
 
 

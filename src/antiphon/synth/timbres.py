@@ -110,8 +110,8 @@ TIMBRES: dict[str, Timbre] = {
     "organ": Timbre(
         level_db=-0.5, partials=((1, 0), (2, -3), (3, -7), (4, -8), (5, -18), (6, -14), (8, -12)),
         bright_db=0.5, attack_seconds=0.008, release_seconds=0.06, tremolo_db=0.6,
-        vibrato_cents=5, vibrato_hz=6.2, vibrato_delay_seconds=0.0, wide=True, voices=1,
-        noise=Noise(-30, 1500, 5000, 0.015),
+        vibrato_cents=5, vibrato_hz=6.2, vibrato_delay_seconds=0.0, wide=True, voices=2,
+        detune_cents=2, noise=Noise(-30, 1500, 5000, 0.015),
     ),
     "church organ": Timbre(
         partials=((1, 0), (2, -2), (3, -9), (4, -4), (6, -11), (8, -8), (12, -18), (16, -20)),
@@ -199,8 +199,8 @@ TIMBRES: dict[str, Timbre] = {
     ),
     "harp": Timbre(
         slope_db=-8.0, pluck=0.35, top_hz=6000, bright_db=2.5, t60_seconds=3.0, damping=0.3,
-        release_seconds=1.0, wide=True, voices=1, noise=Noise(-30, 400, 3000, 0.025),
-        reverb_db=-10,
+        release_seconds=1.0, wide=True, voices=2, detune_cents=1,
+        noise=Noise(-30, 400, 3000, 0.025), reverb_db=-10,
     ),
     "timpani": Timbre(
         level_db=3, partials=((1, 0), (1.5, -5), (1.98, -9), (2.44, -14), (2.9, -18)),
