@@ -72,7 +72,7 @@ def test_same_seed_same_samples_other_seed_other_samples() -> None:
 
 
 def test_the_melody_is_heard_over_the_chords_and_the_drums_do_not_drown_it() -> None:
-    score = band()
+    score = band(bars=4)
     whole = render(score).samples
     shares = {}
     for part, name in enumerate(("drums", "bass", "chords", "melody")):
@@ -171,7 +171,7 @@ def test_no_clicks_where_notes_begin_and_end() -> None:
 
 def test_stereo_survives_a_mono_mix() -> None:
     held = tuple(Note(2.0 * index, 1.9, 50 + 3 * index, 90) for index in range(4))
-    for program in (0, 4, 30, 48, 52, 81, 89):
+    for program in (0, 4, 16, 30, 46, 48, 52, 81, 89):
         samples = render(score_of(Track("", program, held), bars=2)).samples
         assert not np.array_equal(samples[0], samples[1])
         loss_db = power_db(samples) - power_db(samples.mean(axis=0))

@@ -23,9 +23,10 @@ HOP = 64  # frames between the points of an envelope; 1.5 ms at 44.1 kHz
 _GRAINS = 192  # computed at a time: what fits into a core's cache
 _WEAKEST_DB = -56.0  # partials below this are left out
 _MAX_PARTIALS = 64
-# Left and right differ by their shares of the detuned voices. Phases drawn freely for each side
-# would cancel whole partials where a listener mixes down to mono.
+# Left and right differ by their shares of the detuned voices. Voices that hardly drift apart start
+# nearly in phase: else some partials would cancel for as long as the note lasts.
 _SPREAD = 0.6
+_FREE_CENTS = 6.0  # from this detuning on the voices start at phases of their own
 _T60 = math.log(1000.0)  # decay rate times T60
 
 Floats: TypeAlias = NDArray[np.floating]
@@ -58,12 +59,16 @@ def render_note(
     spread = np.linspace(-1.0, 1.0, timbre.voices) if timbre.voices > 1 else np.zeros(1)
     detunes = 2.0 ** (timbre.detune_cents * spread / 1200.0)  # [V]
     hertz = pitch_hz(pitch) * detunes[:, None] * ratios  # [V, K]
-    phases = rng.uniform(0.0, 2.0 * np.pi, hertz.shape)
+    turn = np.pi * min(1.0, timbre.detune_cents / _FREE_CENTS)
+    phases = rng.uniform(0.0, 2.0 * np.pi, ratios.size) + rng.uniform(-turn, turn, hertz.shape)
     warped = _warped_times(timbre, times, rng)
     voices = additive(hertz, envelopes, phases, warped, sample_rate)[:, :frames]
     sides = np.array([-1.0, 1.0] if timbre.wide else [0.0])[:, None]  # [C, 1]
     shares = 1.0 + _SPREAD * sides * spread  # [C, V]
-    shares /= np.sqrt((shares**2).sum(axis=1, keepdims=True))
+    alike = np.sinc(turn / np.pi) ** 2  # the share of two voices' power that adds as amplitudes
+    apart = (shares**2).sum(axis=1, keepdims=True)
+    together = shares.sum(axis=1, keepdims=True) ** 2
+    shares /= np.sqrt(apart + alike * (together - apart))
     samples = shares.astype(np.float32) @ voices
     if timbre.noise is not None:
         _add_noise(samples, timbre, timbre.noise, sample_rate, rng)
