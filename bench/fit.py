@@ -3,8 +3,8 @@
     python bench/fit.py --cache runs/fit
 
 Needs FluidSynth and both soundfonts of `bench/pieces.py`; about half an hour on two cores. Pieces
-come from the arranger and from a second, plainer generator, so that the arranger's habits are not
-all that is learned. Their seeds are never used for reporting.
+come from the arranger, a plainer song generator and one for music without drums, so that the
+arranger's habits are not all that is learned. Their seeds are never used for reporting.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 
 import mir_eval
 import numpy as np
-import pieces
 import scipy.optimize
 
+import pieces
 from antiphon.analysis import form, harmony, metre, tempo
 from antiphon.analysis.features import MEL_RATE, Features
 from antiphon.analysis.linear import LinearModel, log_softmax
@@ -99,7 +99,7 @@ def padded(choices: list[tuple[np.ndarray, int]]) -> Examples:
 
 def tempo_choice(score: Score, features: Features) -> tuple[np.ndarray, int] | None:
     """The candidates of a piece, and which of those within 4 % of its tempo is on the beat."""
-    onsets = onset_strength(features.log_mel)
+    onsets = onset_strength(features)
     change = harmony.HarmonicChange(harmony.tuned_chroma(features))
     autocorrelation = tempo.onset_autocorrelation(onsets.full.strength)
     candidates = tempo.beat_candidates(onsets, change, autocorrelation)
@@ -154,7 +154,7 @@ def metre_choices(score: Score, features: Features) -> Iterator[tuple[np.ndarray
     edges = true_edges_seconds(score)
     chroma = harmony.tuned_chroma(features)
     path = harmony.chord_path(chroma, edges)
-    onsets = onset_strength(features.log_mel)
+    onsets = onset_strength(features)
     events = metre.beat_events(edges[:-1] * MEL_RATE, onsets, path)
     rng = np.random.default_rng(score.seed or 0)
     stretches = [(0, len(events))]
@@ -181,7 +181,8 @@ def fit_all(data: list[tuple[Score, Features]]) -> dict[str, LinearModel]:
     models: dict[str, LinearModel] = {}
     tempo_data = [c for c in (tempo_choice(*piece) for piece in data) if c is not None]
     models["tempo"] = fit_choice(padded(tempo_data), 1, penalty=1.0, standardise=True)
-    evidence, states = zip(*(chord_examples(*piece) for piece in data), strict=True)
+    with_chords = [piece for piece in data if piece[0].chords]
+    evidence, states = zip(*(chord_examples(*piece) for piece in with_chords), strict=True)
     hypotheses = np.concatenate(evidence)
     exists = np.ones(hypotheses.shape[:2], bool)
     chords = Examples(hypotheses, exists, np.concatenate(states))
@@ -191,7 +192,8 @@ def fit_all(data: list[tuple[Score, Features]]) -> dict[str, LinearModel]:
     models["key"] = fit_choice(keys, 2, penalty=1.0, standardise=False)
     metres = padded([choice for piece in data for choice in metre_choices(*piece)])
     models["metre"] = fit_choice(metres, 1, penalty=3.0, standardise=False)
-    rows, truth = zip(*(boundary_examples(*piece) for piece in data), strict=True)
+    with_sections = [piece for piece in data if piece[0].sections]
+    rows, truth = zip(*(boundary_examples(*piece) for piece in with_sections), strict=True)
     models["section"] = fit_binary(np.concatenate(rows), np.concatenate(truth), penalty=1.0)
     return models
 

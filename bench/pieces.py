@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import patterns
+import tunes
 from antiphon.analysis.features import SAMPLE_RATE, FeatureExtractor, Features
 from antiphon.arrange import arrange
 from antiphon.audio import Waveform, resample
@@ -24,8 +25,9 @@ SOUNDFONTS = ("MuseScore_General_Lite.sf3", "FluidR3_GM.sf2")
 TUNING_SEED = 1000  # of the first arranged piece for tuning; those for reporting are below
 TUNING_ARRANGED = 300
 TUNING_PATTERNS = 170
+TUNING_TUNES = 160
 REPORTING_PER_GENRE = 22
-Source = Literal["arranged", "patterns"]
+Source = Literal["arranged", "patterns", "tunes"]
 METRES = (None, None, "3/4", "4/4")
 
 _BLOCK_FRAMES = 65_536
@@ -33,7 +35,7 @@ _BLOCK_FRAMES = 65_536
 
 @dataclass(frozen=True)
 class Plan:
-    """How to make a piece; `genre` is one of `controls.GENRES` or of `patterns.STYLES`."""
+    """How to make a piece; `genre` is one of `GENRES`, `patterns.STYLES` or `tunes.STYLES`."""
 
     name: str
     source: Source
@@ -44,11 +46,12 @@ class Plan:
 
 
 def tuning_plans() -> list[Plan]:
-    """The pieces to fit on: arranged ones in all genres, and songs of the plain generator."""
+    """The pieces to fit on: arranged in all genres, plain songs, and music without drums."""
     seeds = range(TUNING_SEED, TUNING_SEED + TUNING_ARRANGED)
     return [
         *(_arranged(seed) for seed in seeds),
-        *(_patterned(seed) for seed in range(TUNING_PATTERNS)),
+        *(_plan("patterns", tuple(patterns.STYLES), seed, None) for seed in range(TUNING_PATTERNS)),
+        *(_plan("tunes", tunes.STYLES, seed, None) for seed in range(TUNING_TUNES)),
     ]
 
 
@@ -62,10 +65,6 @@ def _arranged(seed: int) -> Plan:
     return _plan("arranged", GENRES, seed, metre)
 
 
-def _patterned(seed: int) -> Plan:
-    return _plan("patterns", tuple(patterns.STYLES), seed, None)
-
-
 def _plan(source: Source, genres: Sequence[str], seed: int, metre: str | None) -> Plan:
     """Genres come in turn, and in each the soundfonts."""
     turn, number = divmod(seed, len(genres))
@@ -76,6 +75,8 @@ def _plan(source: Source, genres: Sequence[str], seed: int, metre: str | None) -
 def make_score(plan: Plan) -> Score:
     if plan.source == "patterns":
         return patterns.make_song(plan.genre, plan.seed)
+    if plan.source == "tunes":
+        return tunes.make_tune(plan.genre, plan.seed)
     return arrange(Controls(genre=plan.genre, metre=plan.metre), plan.seed)
 
 

@@ -1,5 +1,6 @@
-"""Sound to the two streams that everything musical is measured from: a log-mel spectrogram for
-rhythm, form and timbre, and fine pitch-class salience for harmony. Knows no beat and no key.
+"""Sound to the streams that everything musical is measured from: a log-mel spectrogram for rhythm,
+form and timbre, the rise of narrow bands for the onsets of soft notes, and fine pitch-class
+salience for harmony. Knows no beat and no key.
 
 One pass over blocks of any size; what is kept is about 44 MB an hour.
 """
@@ -24,6 +25,13 @@ MEL_BANDS = 40
 MEL_RANGE_HZ = (30.0, 10_500.0)
 MEL_FLOOR_DB = -100.0
 
+NOTE_WINDOW = 2048  # samples = 93 ms: parts quarter tones from about 370 Hz up, semitones below
+NOTE_HOP = 512  # samples = 23 ms
+NOTE_RATE = SAMPLE_RATE / NOTE_HOP
+NOTE_RANGE_HZ = (80.0, 5000.0)
+NOTE_BANDS_PER_OCTAVE = 24
+NOTE_LAG = 2  # frames compared, 46 ms: half the window
+
 CHROMA_WINDOW = 8192  # samples = 0.37 s, long enough to part neighbouring semitones from A2 up
 CHROMA_HOP = 2048  # samples = 93 ms
 CHROMA_RATE = SAMPLE_RATE / CHROMA_HOP
@@ -42,6 +50,8 @@ class Features:
     """What one recording leaves behind after its samples are gone.
 
     log_mel: [F, MEL_BANDS] float16, dB, at MEL_RATE, frame f centred on f * MEL_HOP samples
+    note_rise: [N] at NOTE_RATE, how much begins in narrow bands, on no particular scale: a bowed or
+        blown note that changes pitch within one mel band is seen here only
     treble, bass: [G, PITCH_BINS] float16, salience of pitch classes in steps of 10 cents, at
         CHROMA_RATE, bin 0 centred on C at A4 = 440 Hz; before any correction of tuning
     tuning_vector: [G] complex64, sum over the frame's peaks of weight * exp(2j pi deviation), the
@@ -52,6 +62,7 @@ class Features:
     """
 
     log_mel: NDArray[np.float16]
+    note_rise: FloatArray
     treble: NDArray[np.float16]
     bass: NDArray[np.float16]
     tuning_vector: NDArray[np.complex64]
@@ -88,7 +99,10 @@ class FeatureExtractor:
 
     def __init__(self) -> None:
         self._mel_framer = Framer(MEL_WINDOW, MEL_HOP)
+        self._note_framer = Framer(NOTE_WINDOW, NOTE_HOP)
         self._chroma_framer = Framer(CHROMA_WINDOW, CHROMA_HOP)
+        self._before = np.zeros((NOTE_LAG, _NOTE_FILTERS.shape[1]), np.float32)
+        self._note_rise: list[FloatArray] = []
         self._log_mel: list[NDArray[np.float16]] = []
         self._treble: list[NDArray[np.float16]] = []
         self._bass: list[NDArray[np.float16]] = []
@@ -102,16 +116,21 @@ class FeatureExtractor:
         self._samples += len(samples)
         for frames in self._mel_framer.push(samples):
             self._take_mel(frames)
+        for frames in self._note_framer.push(samples):
+            self._take_notes(frames)
         for frames in self._chroma_framer.push(samples):
             self._take_peaks(frames)
 
     def finish(self) -> Features:
         for frames in self._mel_framer.flush():
             self._take_mel(frames)
+        for frames in self._note_framer.flush():
+            self._take_notes(frames)
         for frames in self._chroma_framer.flush():
             self._take_peaks(frames)
         return Features(
             log_mel=np.concatenate(self._log_mel),
+            note_rise=np.concatenate(self._note_rise),
             treble=np.concatenate(self._treble),
             bass=np.concatenate(self._bass),
             tuning_vector=np.concatenate(self._tuning_vector),
@@ -129,6 +148,14 @@ class FeatureExtractor:
         power = np.square(magnitude, out=magnitude) @ _MEL_FILTERS  # [n, MEL_BANDS]
         log_power = 10.0 * np.log10(power + 10.0 ** (MEL_FLOOR_DB / 10.0))
         self._log_mel.append(log_power.astype(np.float16))
+
+    def _take_notes(self, frames: FloatArray) -> None:
+        magnitude = np.abs(scipy.fft.rfft(frames * _NOTE_TAPER, axis=1)[:, : len(_NOTE_FILTERS)])
+        # The root is a loudness-like compression that, unlike a logarithm, needs no floor.
+        level = np.concatenate([self._before, np.sqrt(magnitude @ _NOTE_FILTERS)])  # [n + lag, B]
+        rise = np.maximum(level[NOTE_LAG:] - level[:-NOTE_LAG], 0.0)
+        self._note_rise.append(rise.sum(axis=1))
+        self._before = level[-NOTE_LAG:]
 
     def _take_peaks(self, frames: FloatArray) -> None:
         spectrum = scipy.fft.rfft(frames * _CHROMA_TAPER, axis=1)[:, _CHROMA_BINS]
@@ -184,6 +211,18 @@ def _mel_filters() -> FloatArray:
     return np.asarray(filters / filters.sum(axis=0), np.float32)
 
 
+def _note_filters() -> FloatArray:
+    """Triangles NOTE_BANDS_PER_OCTAVE to the octave [bins, B], unit sum, at least one bin wide."""
+    octaves = np.log2(NOTE_RANGE_HZ[1] / NOTE_RANGE_HZ[0])
+    steps = np.arange(int(octaves * NOTE_BANDS_PER_OCTAVE)) / NOTE_BANDS_PER_OCTAVE
+    centre = NOTE_RANGE_HZ[0] * 2.0**steps
+    bin_hz = SAMPLE_RATE / NOTE_WINDOW
+    width = np.maximum(centre * (2.0 ** (1 / NOTE_BANDS_PER_OCTAVE) - 1.0), bin_hz)
+    bins = np.arange(int(NOTE_RANGE_HZ[1] / bin_hz) + 2)[:, None] * bin_hz
+    filters = np.maximum(1.0 - np.abs(bins - centre) / width, 0.0)
+    return np.asarray(filters / filters.sum(axis=0), np.float32)
+
+
 _MEL_TAPER = _taper(MEL_WINDOW)
 _MEL_BIN_HZ = (np.arange(MEL_WINDOW // 2 + 1) * SAMPLE_RATE / MEL_WINDOW).astype(np.float32)
 _MEL_FILTERS = _mel_filters()
@@ -192,3 +231,5 @@ _CHROMA_BINS = slice(
     int(CHROMA_RANGE_HZ[0] * CHROMA_WINDOW / SAMPLE_RATE) - 1,
     int(CHROMA_RANGE_HZ[1] * CHROMA_WINDOW / SAMPLE_RATE) + 2,
 )
+_NOTE_TAPER = _taper(NOTE_WINDOW)
+_NOTE_FILTERS = _note_filters()

@@ -90,7 +90,7 @@ def measure(
     seconds = features.duration_seconds
     loudness = heard.level.loudness()
     quiet = _silence_reason(features)
-    onsets = onset_strength(features.log_mel)
+    onsets = onset_strength(features)
     chroma = harmony.tuned_chroma(features)
     rhythm = _rhythm(features, onsets, chroma, quiet)
     harmony_reason = quiet or _unpitched_reason(seconds, chroma, rhythm)
@@ -330,7 +330,7 @@ def _too_few_notes(chroma: Chroma) -> str | None:
     entropy = -float((share * np.log(np.maximum(share, 1e-12))).sum())
     pitch_classes = float(np.exp(entropy))
     if pitch_classes < MIN_PITCH_CLASSES:
-        return f"only about {pitch_classes:.1f} different notes sound, which leaves chords and key open"
+        return f"only about {pitch_classes:.1f} different notes sound: chords and key are open"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Log-mel spectrogram to onset strength: how much starts at each moment. Knows no tempo."""
+"""Features to onset strength: how much starts at each moment. Knows no tempo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from antiphon.analysis.features import MEL_FLOOR_DB, MEL_RATE
+from antiphon.analysis.features import MEL_FLOOR_DB, MEL_RATE, NOTE_RATE, Features
 
 FloatArray = NDArray[np.float32]
 
@@ -18,6 +18,9 @@ MEAN_SECONDS = 1.0
 LOW_BANDS = slice(0, 4)  # to about 200 Hz: kick and bass
 HIGH_BANDS = slice(28, 40)  # from about 4.5 kHz: snare wires and cymbals
 MIN_RISE_DB = 0.5  # mean over bands; below, nothing that a listener would call an onset
+NOTE_WEIGHT = (
+    1.5  # of note onsets against struck ones: chorales need 1 and more, drums lose nothing
+)
 REACH_FRAMES = 2  # an onset this near counts for a beat
 _CHUNK_FRAMES = 20_000
 
@@ -42,9 +45,10 @@ class Envelope:
 
 @dataclass(frozen=True, eq=False)
 class Onsets:
-    """Onset strength over all bands, of kick and bass, and of snare wires and cymbals."""
+    """Onset strength of everything, of notes, of kick and bass, of snare wires and cymbals."""
 
     full: Envelope
+    notes: Envelope
     low: Envelope
     high: Envelope
     largest_rise_db: float
@@ -55,24 +59,31 @@ class Onsets:
         return self.largest_rise_db < MIN_RISE_DB
 
 
-def onset_strength(log_mel: NDArray[np.float16]) -> Onsets:
-    """Half-wave rectified spectral flux of [F, M], with a maximum filter over bands.
-
-    The maximum filter keeps vibrato and glides from counting as onsets (Böck & Widmer 2013).
-    """
+def onset_strength(features: Features) -> Onsets:
+    """Half-wave rectified spectral flux in mel bands, with a maximum filter over bands that keeps
+    vibrato from counting as onsets (Böck & Widmer 2013), and in narrow bands for soft notes."""
+    log_mel = features.log_mel
     frames = len(log_mel)
-    full, low, high = (np.zeros(frames, np.float32) for _ in range(3))
+    struck, low, high = (np.zeros(frames, np.float32) for _ in range(3))
     floor_db = loudness_floor_db(log_mel)
     for start in range(LAG_FRAMES, frames, _CHUNK_FRAMES):
         stop = min(start + _CHUNK_FRAMES, frames)
         level = np.maximum(log_mel[start - LAG_FRAMES : stop].astype(np.float32), floor_db)
         before = scipy.ndimage.maximum_filter1d(level[:-LAG_FRAMES], 3, axis=1)
         rise = np.maximum(level[LAG_FRAMES:] - before, 0.0)  # [n, M] dB in 23 ms
-        full[start:stop] = rise.mean(axis=1)
+        struck[start:stop] = rise.mean(axis=1)
         low[start:stop] = rise[:, LOW_BANDS].mean(axis=1)
         high[start:stop] = rise[:, HIGH_BANDS].mean(axis=1)
-    largest_rise_db = float(full.max(initial=0.0))
-    return Onsets(_envelope(full), _envelope(low), _envelope(high), largest_rise_db)
+    note_times = np.arange(len(features.note_rise)) / NOTE_RATE
+    note_rise = np.interp(np.arange(frames) / MEL_RATE, note_times, features.note_rise)
+    struck_strength, notes = _strength(struck), _strength(note_rise.astype(np.float32))
+    return Onsets(
+        full=_envelope(_unit_deviation(struck_strength + NOTE_WEIGHT * notes)),
+        notes=_envelope(notes),
+        low=_envelope(_strength(low)),
+        high=_envelope(_strength(high)),
+        largest_rise_db=float(struck.max(initial=0.0)),
+    )
 
 
 def loudness_floor_db(log_mel: NDArray[np.float16]) -> float:
@@ -83,8 +94,15 @@ def loudness_floor_db(log_mel: NDArray[np.float16]) -> float:
     return max(loud_db - RANGE_DB, MEL_FLOOR_DB)
 
 
-def _envelope(rise: FloatArray) -> Envelope:
+def _strength(rise: FloatArray) -> FloatArray:
+    """What exceeds the local mean, at standard deviation 1."""
     local_mean = scipy.ndimage.uniform_filter1d(rise, round(MEAN_SECONDS * MEL_RATE))
-    above = np.maximum(rise - local_mean, 0.0)
-    strength = np.asarray(above / max(float(above.std()), 1e-6), np.float32)
+    return _unit_deviation(np.maximum(rise - local_mean, 0.0))
+
+
+def _unit_deviation(values: FloatArray) -> FloatArray:
+    return np.asarray(values / max(float(values.std()), 1e-6), np.float32)
+
+
+def _envelope(strength: FloatArray) -> Envelope:
     return Envelope(strength, scipy.ndimage.maximum_filter1d(strength, 2 * REACH_FRAMES + 1))

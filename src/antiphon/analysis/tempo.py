@@ -30,7 +30,8 @@ PRIOR_BPM, PRIOR_OCTAVES = 110.0, 0.9  # where the comb looks first; the level i
 COMB_WEIGHTS = (1.0, 0.5, 0.33, 0.25)
 TIGHTNESS = 800.0  # penalty on squared log deviation from the period (Ellis 2007)
 
-RELATIVES = (1.0, 2.0 / 3.0, 1.5)  # a 3-3-2 rhythm pulls the comb to one and a half beats
+# A 3-3-2 rhythm pulls the comb to one and a half beats, a run of sixteenths to three of them.
+RELATIVES = (1.0, 2.0 / 3.0, 1.5, 0.75, 4.0 / 3.0)
 LEVELS = ((1, 3), (1, 2), (1, 1), (2, 1), (3, 1))  # beats per tracked beat, as a fraction
 SAME_TEMPO = 0.03
 NEAR_BEATS = 0.1  # of a period: how far from a chosen beat its onset may lie (deviation)
@@ -243,7 +244,7 @@ def _evidence(
     quarters = np.concatenate([between[1 / 4], between[3 / 4]])
     octaves = float(np.log2(bpm / PRIOR_BPM))
     evidence = [octaves, octaves**2]
-    for envelope in (onsets.full, onsets.low, onsets.high):
+    for envelope in (onsets.full, onsets.notes, onsets.low, onsets.high):
         on_beat = envelope.at(beats)
         evidence += [
             _log_mean(on_beat),
@@ -260,7 +261,7 @@ def _evidence(
         evidence += [float(np.log(changed.mean() + 0.02)), float(np.log(_bar_mean(changed) + 0.02))]
         evidence += [
             float(np.log(_bar_mean(envelope.at(frames)) + 0.1))
-            for envelope in (onsets.full, onsets.low)
+            for envelope in (onsets.full, onsets.notes, onsets.low)
         ]
     lags = np.array([0.5, 1.0, 2.0, 3.0, 4.0, 8.0]) * 60.0 * MEL_RATE / bpm
     evidence += np.interp(lags, np.arange(len(autocorrelation)), autocorrelation).tolist()
