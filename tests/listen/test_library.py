@@ -178,6 +178,23 @@ class TestRun:
         without = Outputs(jsonl=tmp_path / "out.jsonl")
         assert run_fake(library, tmp_path / "state", without).tally.failed == 0
 
+    def test_texts_of_another_model_stay_unless_told(self, tmp_path: Path) -> None:
+        library = tmp_path / "lib"
+        fill(library, 1)
+        (track,) = Tracks((library,))
+        info, text = track.with_suffix(".INFO"), track.with_suffix(".txt")
+        foreign = {"music_flamingo_full": "A song.", "music_flamingo_model": "other", "mine": 1}
+        info.write_text(json.dumps(foreign))
+        text.write_text("la la la")
+        kept = run_fake(library, tmp_path / "state", Outputs(info=True, captions=True))
+        assert json.loads(info.read_text()) == foreign
+        assert text.read_text() == "la la la"
+        assert (kept.tally.done, kept.tally.failed) == (0, 1)  # for want of the captions
+        run_fake(library, tmp_path / "state", Outputs(info=True, captions=True, overwrite=True))
+        merged = json.loads(info.read_text())
+        assert (merged["mine"], merged["music_flamingo_model"]) == (1, "fake")
+        assert text.read_text().startswith("A piece of hash")
+
     def test_names_of_all_kinds(self, tmp_path: Path) -> None:
         library = tmp_path / "lib"
         library.mkdir()
@@ -246,7 +263,7 @@ class TestOutputs:
     def test_missing_folder_is_found_before_the_work(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="folder does not exist"):
             Outputs(jsonl=tmp_path / "no" / "out.jsonl").check()
-        with pytest.raises(ConfigError, match="a folder; name a file"):
+        with pytest.raises(ConfigError, match="no file; name a file"):
             Outputs(jsonl=tmp_path).check()
 
 

@@ -24,7 +24,14 @@ from antiphon import files
 from antiphon.audio import AUDIO_SUFFIXES
 from antiphon.description import Description
 from antiphon.errors import AntiphonError, AudioError, DiskFullError, StorageError
-from antiphon.listen.library_outputs import Outputs, Tally, from_record, to_record, write_results
+from antiphon.listen.library_outputs import (
+    Outputs,
+    Tally,
+    check_place,
+    from_record,
+    to_record,
+    write_results,
+)
 from antiphon.listen.library_state import Identity, LibraryState, Run, path_identity
 from antiphon.listen.library_workers import Lost, WorkerPool
 
@@ -250,6 +257,7 @@ class _TrackWorker:
             if entry.status == "failed":
                 return "failed"
             if self._outputs.beside:
+                check_place(track)
                 description = fresh or from_record(self._state.record(identity), track)
                 self._outputs.write_beside(track, description)
         except DiskFullError:

@@ -7,6 +7,7 @@ bytes. Knows no worker and no measuring.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from antiphon.audio import AUDIO_SUFFIXES
 from antiphon.description import Description
 from antiphon.errors import ConfigError, StorageError
 from antiphon.listen.library_state import Failure, LibraryState, path_identity
+
+logger = logging.getLogger(__name__)
 
 _ANY_PATH = "\0path\0"  # stands in a record for the path; no text holds it
 _ANY_PATH_JSON = json.dumps(_ANY_PATH).encode()
@@ -46,25 +49,31 @@ class Outputs:
             raise StorageError(
                 f"cannot write {str(self.jsonl)!r}: its folder does not exist; create it first"
             )
-        if self.jsonl.is_dir():
-            raise ConfigError(f"--jsonl is {str(self.jsonl)!r}, a folder; name a file")
-        if self.jsonl.exists() and not _looks_like_jsonl(self.jsonl):
-            raise ConfigError(
-                f"{str(self.jsonl)!r} exists and is no JSONL file; choose another name for --jsonl"
+        if not os.access(self.jsonl.parent, os.W_OK):
+            raise StorageError(
+                f"cannot write {str(self.jsonl)!r}: its folder is read-only for you; choose another"
             )
+        if not self.jsonl.exists():
+            return
+        if not self.jsonl.is_file():
+            raise ConfigError(f"--jsonl is {str(self.jsonl)!r}, which is no file; name a file")
+        with self.jsonl.open("rb") as file:  # a recording named by mistake would be lost
+            if file.read(1) not in (b"", b"{"):
+                raise ConfigError(
+                    f"{str(self.jsonl)!r} exists and is no JSONL file; choose another for --jsonl"
+                )
 
     def write_beside(self, track: Path, description: Description) -> None:
-        """Write what lies beside `track`. Raises StorageError, ConfigError."""
-        first = _first_of_its_name(track)
-        if first != track:
-            raise ConfigError(
-                f"{track.name} and {first.name} have the same name but for the suffix, so their "
-                "texts would go to the same file, which is the first one's; rename one of them"
-            )
+        """Write what lies beside `track`. Raises StorageError."""
         if self.info:
-            exports.merge_info(
+            merged = exports.merge_info(
                 track, description, prompt_set=self.prompt_set, overwrite=self.overwrite
             )
+            if merged.kept:
+                logger.warning(
+                    "texts of another model were kept; --overwrite replaces them",
+                    extra={"file": str(merged.path), "kinds": ",".join(merged.kept)},
+                )
         if self.captions and not exports.write_captions(
             track, description, overwrite=self.overwrite
         ):
@@ -122,6 +131,20 @@ def standings(tracks: Iterable[Path], state: LibraryState) -> Iterator[Standing]
         yield Standing(track, line, failure)
 
 
+def check_place(track: Path) -> None:
+    """Raise ConfigError when another track comes first to what lies beside `track`.
+
+    Of song.flac and song.mp3 both would write song.INFO, each over the other, in no certain order.
+    """
+    suffixes = AUDIO_SUFFIXES | {suffix.upper() for suffix in AUDIO_SUFFIXES} | {track.suffix}
+    first = min(other for suffix in suffixes if (other := track.with_suffix(suffix)).exists())
+    if not first.samefile(track):
+        raise ConfigError(
+            f"{track.name} and {first.name} have the same name but for the suffix, so their texts "
+            "would go to the same file, which is the first one's; rename one of them"
+        )
+
+
 def write_results(tracks: Iterable[Path], state: LibraryState, jsonl: Path | None) -> Tally:
     """Write the JSONL, if wanted, and the ledger of failures in the order of `tracks`.
 
@@ -162,15 +185,3 @@ def _line_of(record: bytes, track: Path) -> bytes:
     """
     path = exports.json_line(json.dumps(os.fspath(track), ensure_ascii=False))
     return record.replace(_ANY_PATH_JSON, path.rstrip(b"\n"))
-
-
-def _first_of_its_name(track: Path) -> Path:
-    """Of the tracks that differ from `track` in the suffix only, the first by name."""
-    suffixes = AUDIO_SUFFIXES | {suffix.upper() for suffix in AUDIO_SUFFIXES} | {track.suffix}
-    return min(other for suffix in suffixes if (other := track.with_suffix(suffix)).exists())
-
-
-def _looks_like_jsonl(path: Path) -> bool:
-    """Empty, or beginning as a JSON object does: not a recording named by mistake."""
-    with path.open("rb") as file:
-        return file.read(1) in (b"", b"{")
