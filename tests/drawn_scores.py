@@ -23,7 +23,7 @@ def _notes(draw: st.DrawFn) -> tuple[Note, ...]:
         free_from[pitch] = start + length
         velocity = draw(st.integers(1, 127))
         notes.append(Note(start / 960, length / 960, pitch, velocity))
-    return tuple(sorted(notes, key=lambda note: (note.start_beat, note.duration_beats, note.pitch)))
+    return tuple(sorted(notes, key=lambda note: (note.start_beat, note.pitch, note.duration_beats)))
 
 
 @st.composite

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from antiphon.controls import INSTRUMENTS
+from antiphon.arrange import arrange
+from antiphon.controls import GENRES, INSTRUMENTS, Controls
 from antiphon.errors import ConfigError, StorageError
 from antiphon.midi import read_midi, write_midi
 from antiphon.midi.reading import MAX_FILE_BYTES, instrument_of
@@ -51,6 +52,13 @@ def spans(score: Score, track: int = 0) -> list[tuple[int, float, float]]:
 @given(scores())
 def test_our_files_come_back_as_they_were(score: Score) -> None:
     assert read_midi(written(score)) == score
+
+
+@pytest.mark.parametrize("genre", GENRES)
+def test_arranged_pieces_come_back_exactly(genre: str) -> None:
+    score = arrange(Controls(genre=genre, bars=8, ending=True), 5)
+    assert read_midi(written(score)) == score
+    assert Score.from_json(score.to_json()) == score
 
 
 def test_positions_between_ticks_move_by_half_a_tick_at_most() -> None:

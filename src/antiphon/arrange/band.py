@@ -102,7 +102,7 @@ def cast(plan: Plan, controls: Controls) -> tuple[Player, ...]:
             role=role,
             instrument=name,
             program=rng.choice(_programs(plan, role, name)),
-            pan=side * _PANS.get(role, 0.0),
+            pan=side * _PANS[role] if role in _PANS else 0.0,
             gain_db=float(_GAIN_DB[role]),
             wanted=name in controls.instruments,
             desk=[part for part, _ in parts[:place]].count(role),

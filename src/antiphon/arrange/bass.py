@@ -84,7 +84,7 @@ def _degree(chord: Chord, token: str, root: int) -> int:
 
 def _walk(part: Part, player: Player, beat: float, previous: int, rng: Random) -> int:
     """The next quarter of a walking line: before a change a step or a fifth into the coming root,
-    otherwise chord tones and scale steps, drawn towards the middle of the register."""
+    otherwise chord tones, or scale steps on weak beats, drawn to the middle of the register."""
     span = part.span_at(beat)
     coming = part.chord_after(beat)
     lowest, highest = player.low, player.low + _WALK_SPAN
@@ -94,16 +94,10 @@ def _walk(part: Part, player: Player, beat: float, previous: int, rng: Random) -
         inside = {p: w for p, w in approaches.items() if lowest <= p <= highest}
         return rng.choices(list(inside), list(inside.values()))[0]
     near = range(max(previous - 7, lowest), min(previous + 7, highest) + 1)
-    scale = part.plan.key.scale
-    options = [
-        pitch
-        for pitch in near
-        if pitch != previous
-        and (
-            pitch % 12 in span.chord.pitch_classes
-            or (abs(pitch - previous) <= 2 and pitch % 12 in scale)
-        )
-    ]
+    options = [p for p in near if p % 12 in span.chord.pitch_classes and p != previous]
+    if not part.is_strong(beat):
+        scale = part.plan.key.scale
+        options += [p for p in near if p % 12 in scale and 0 < abs(p - previous) <= 2]
     middle = player.low + 10
     weights = [1 / (1 + 0.15 * abs(p - middle) + 0.2 * abs(p - previous)) for p in options]
     return rng.choices(options, weights)[0]

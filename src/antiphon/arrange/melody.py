@@ -9,6 +9,7 @@ from antiphon.arrange.band import Player
 from antiphon.arrange.figures import Step, Tone, read_figure, weighted
 from antiphon.arrange.form import PHRASE_BARS
 from antiphon.arrange.parts import Part
+from antiphon.arrange.voicing import fit
 from antiphon.notation import Chord, Key
 
 # How the bars of a phrase use the motifs a and b; c is made anew, and the last bar closes.
@@ -71,25 +72,20 @@ def play_second(part: Part, player: Player, lead: list[Tone]) -> list[Tone]:
         if tone.pitch % 12 not in allowed:
             allowed = chord_scale(part.plan.key, chord, "diatonic")
         below = [p for p in range(tone.pitch - 9, tone.pitch - 2) if p % 12 in allowed]
-        pitch = max(below)
-        while pitch < player.low:
-            pitch += 12
-        while pitch > player.high:
-            pitch -= 12
+        pitch = fit(max(below), player.low, player.high)
         tones.append(Tone(tone.start_beat, tone.length_beats, pitch, tone.strength * 0.85))
     return tones
 
 
 def play_counter(part: Part, player: Player) -> list[Tone]:
     """A line of long notes through the thirds and sevenths of the chords, the tones that tell one
-    chord from the next."""
-    place = 1 if player.desk % 2 == 0 else -1
+    chord from the next; a second desk takes roots and fifths."""
+    first = 1 if player.desk % 2 == 0 else 0
     previous = min(centre_of(part, player), _COUNTER_CENTRE)
     strength = 0.5 + 0.35 * part.intensity
     tones: list[Tone] = []
     for span in part.chords:
-        wanted = {span.chord.pitch_classes[place], span.chord.pitch_classes[min(3, place)]}
-        pitch = _nearest(previous, previous, wanted, player)
+        pitch = _nearest(previous, previous, set(span.chord.pitch_classes[first::2]), player)
         tones.append(Tone(span.start_beat, 0.95 * span.duration_beats, pitch, strength))
         previous = pitch
     return tones
@@ -185,11 +181,6 @@ def chord_scale(key: Key, chord: Chord, scale: str) -> set[int]:
     return (classes - clashing) | chord_tones
 
 
-def is_strong(beat_in_bar: float, beats_per_bar: int) -> bool:
-    """The first beat, and the third of four."""
-    return beat_in_bar == 0 or (beats_per_bar == 4 and beat_in_bar == 2)
-
-
 def _sing(
     part: Part, player: Player, motif: Motif, bar: int, height: int, previous: int, rng: Random
 ) -> list[Tone]:
@@ -201,7 +192,7 @@ def _sing(
     for place, step in enumerate(motif.rhythm):
         beat = part.bar_starts[bar] + step.start_beat
         chord = part.chord_at(beat)
-        strong = is_strong(step.start_beat, part.beats_per_bar)
+        strong = part.is_strong(beat)
         if motif.closes and place == len(motif.rhythm) - 1:
             allowed = {_resting_tone(part.plan.key, chord)}
         elif (strong or step.length_beats >= 1.5) and rng.random() < _SURE_CHORD_TONE:

@@ -97,6 +97,11 @@ class Part:
         place = bisect_right(self._chord_starts, beat)
         return self.chords[min(place, len(self.chords) - 1)].chord
 
+    def is_strong(self, beat: float) -> bool:
+        """The first beat of a bar, and the third of four."""
+        in_bar = (beat - self.start_beat) % self.beats_per_bar
+        return in_bar == 0 or (self.beats_per_bar == 4 and in_bar == 2)
+
     def changes_in_bar(self, bar: int) -> list[float]:
         """Where in a bar chords start, in beats from its bar line."""
         start = self.bar_starts[bar]

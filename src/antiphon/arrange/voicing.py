@@ -24,13 +24,12 @@ def lead_voices(
 
 
 def sounding(chord: Chord, *, rootless: bool) -> tuple[int, ...]:
-    """Pitch classes to play: of ninth chords the root (a bass has it) or else the fifth goes."""
+    """Pitch classes to play: of ninth chords four, without the root if a bass has it, or else
+    without the fifth."""
     root, third, fifth, *extensions = chord.pitch_classes
-    if rootless and extensions:
-        return (third, fifth, *extensions)
-    if len(extensions) == 2:
-        return (root, third, *extensions)
-    return chord.pitch_classes
+    if len(extensions) < 2:
+        return chord.pitch_classes
+    return (third, fifth, *extensions) if rootless else (root, third, *extensions)
 
 
 @cache

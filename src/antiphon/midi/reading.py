@@ -135,7 +135,7 @@ class _Voice:
     program: int
     volume: int
     pan: int
-    notes: list[tuple[int, int, int, int]] = field(default_factory=list)  # start, end, pitch, vel.
+    notes: list[tuple[int, int, int, int]] = field(default_factory=list)  # start, pitch, end, vel.
     sounding: dict[int, deque[tuple[int, int]]] = field(default_factory=lambda: defaultdict(deque))
 
     def start(self, tick: int, pitch: int, velocity: int) -> None:
@@ -144,7 +144,7 @@ class _Voice:
     def end(self, tick: int, pitch: int) -> None:
         if self.sounding[pitch]:
             start, velocity = self.sounding[pitch].popleft()
-            self.notes.append((start, max(tick, start + 1), pitch, velocity))
+            self.notes.append((start, pitch, max(tick, start + 1), velocity))
 
 
 @dataclass
@@ -266,7 +266,7 @@ def _decoded(text: str) -> str:
 
 
 def _to_score(piece: _Piece) -> Score:
-    note_ticks = [note[:2] for voice in piece.voices.values() for note in voice.notes]
+    note_ticks = [(note[0], note[2]) for voice in piece.voices.values() for note in voice.notes]
     if not note_ticks and piece.score_told is None:
         raise ConfigError(f"holds no notes; expected at least one: {_WAY_OUT}")
     tempo_map = _tempo_map(piece, min(note_ticks, default=(0, 0))[0])
@@ -388,6 +388,6 @@ def _track(voice: _Voice, told: TrackTold | None, channel: int, tempo_map: _Temp
         instrument, role = "drums" if is_drums else instrument_of(voice.program), ""
     notes = tuple(
         Note(tempo_map.beat(start), tempo_map.length(start, end), pitch, velocity)
-        for start, end, pitch, velocity in sorted(voice.notes)
+        for start, pitch, end, velocity in sorted(voice.notes)
     )
     return Track(instrument, voice.program, notes, is_drums, role, pan, gain_db)
