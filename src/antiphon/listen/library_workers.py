@@ -96,8 +96,16 @@ class WorkerPool(Generic[Item, Result]):
     def submit(self, item: Item) -> None:
         """Give `item` to a free worker; there must be one."""
         assert not self.full
-        worker = self._idle.pop() if self._idle else _Worker(self._task)
-        worker.give(item)
+        while self._idle:
+            worker = self._idle.pop()
+            try:
+                worker.give(item)
+                break
+            except OSError:  # it was killed while it had nothing to do
+                worker.kill()
+        else:
+            worker = _Worker(self._task)
+            worker.give(item)
         self._busy.append(worker)
 
     def collect(self, wait_seconds: float) -> list[Finished[Item, Result]]:
