@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from antiphon import __version__
+from antiphon import __version__, threads
 from antiphon.cli import arrange, console, demo, describe, health, measure
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 
@@ -72,6 +72,7 @@ def _program(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the exit code. Every error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminate)
+    threads.use_one()
     given = _normalised(sys.argv[1:] if arguments is None else arguments)
     try:
         code: int | None = app(given, prog_name="antiphon", standalone_mode=False)

@@ -20,15 +20,13 @@ from multiprocessing.connection import Connection
 from typing import Generic, Protocol, TypeVar
 
 from antiphon.errors import AntiphonError, EngineError
+from antiphon.threads import one_in_children
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 ItemIn = TypeVar("ItemIn", contravariant=True)
 ResultOut = TypeVar("ResultOut", covariant=True)
 
-# One thread per worker: the workers share the cores among them, and results do not depend on how
-# many there are.
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _READY = "ready"
 _CLOSE_SECONDS = 5.0
 
@@ -139,7 +137,7 @@ class _Worker(Generic[Item, Result]):
         self._process = context.Process(target=_serve, args=(task, theirs), daemon=True)
         self._ready = False
         self._since = 0.0
-        with _worker_environment():
+        with one_in_children(), _signals_held_back():
             self._process.start()
         theirs.close()  # or its end would never be seen
 
@@ -221,20 +219,13 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _worker_environment() -> Iterator[None]:
-    """What a process that is started inside inherits: thread counts, and signals held back."""
-    kept = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    blockable = hasattr(signal, "pthread_sigmask")  # not on Windows
-    if blockable:
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+def _signals_held_back() -> Iterator[None]:
+    """A process that is started inside inherits this for good."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
-        if blockable:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in kept.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
