@@ -6,10 +6,10 @@ The public names below are resolved when first used, so that importing antiphon 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
     from antiphon.audio import Waveform as Waveform
     from antiphon.controls import Controls as Controls
     from antiphon.description import Description as Description
@@ -38,13 +38,12 @@ _HOMES = {
 
 __all__ = [*_HOMES, "__version__"]
 
-try:
-    __version__ = version("antiphon")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
-
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":  # asked of the installed package, which takes 70 ms
+        from importlib.metadata import version
+
+        return version("antiphon")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'antiphon' has no attribute {name!r}")

@@ -20,7 +20,7 @@ MINOR_NAMES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 
 _LETTERS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 _SHIFTS = {"": 0, "#": 1, "b": -1, "♯": 1, "♭": -1, "sharp": 1, "flat": -1}
-_TONIC = r"([a-g])[\s-]*(#|♯|♭|b(?![a-z])|sharp|flat)?"
+_TONIC = r"([a-g])[\s-]*(#|♯|♭|b(?=m|[^a-z]|$)|sharp|flat)?"
 _KEY = re.compile(rf"^\s*{_TONIC}[\s:-]*(major|minor|maj|min|m)?\s*$", re.IGNORECASE)
 
 MAJOR_SCALE = (0, 2, 4, 5, 7, 9, 11)

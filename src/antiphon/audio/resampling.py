@@ -22,7 +22,7 @@ class Resampler:
     """
 
     def __init__(self, from_rate: int, to_rate: int, channels: int) -> None:
-        import soxr  # type: ignore[import-untyped]
+        import soxr
 
         for rate in (from_rate, to_rate):
             if rate <= 0:
