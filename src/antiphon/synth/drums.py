@@ -178,7 +178,7 @@ KIT: dict[int, Drum] = {
 _MACHINE_KICK = Drum(
     (Tone(47, 0.85, 0, 125, 0.03), Tone(94, 0.12, -12, 300, 0.012)),
     (Hiss(1500, 5000, 0.012, -12),),
-    level_db=-5, reverb_db=-36,
+    level_db=-6, reverb_db=-36,
 )  # fmt: skip
 _MACHINE_SNARE = Drum(
     (Tone(178, 0.13, -2, 220, 0.01), Tone(330, 0.09, -5)),

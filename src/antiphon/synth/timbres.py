@@ -163,17 +163,17 @@ TIMBRES: dict[str, Timbre] = {
         noise=Noise(-26, 300, 2200, 0.04), reverb_db=-24,
     ),
     "finger bass": Timbre(
-        level_db=2.5, slope_db=-8.0, pluck=0.2, humps=((90, 0.6, 2), (700, 0.7, 3)), top_hz=3200,
+        level_db=1.5, slope_db=-8.0, pluck=0.2, humps=((90, 0.6, 2), (700, 0.7, 3)), top_hz=3200,
         bright_db=3.0, t60_seconds=4.0, t60_octave=0.3, damping=0.16, release_seconds=0.08,
         noise=Noise(-30, 400, 2000, 0.02), reverb_db=-28,
     ),
     "bright bass": Timbre(
-        level_db=2.5, slope_db=-6.5, pluck=0.12, humps=((90, 0.6, 2), (1100, 0.8, 4)),
+        level_db=1.5, slope_db=-6.5, pluck=0.12, humps=((90, 0.6, 2), (1100, 0.8, 4)),
         top_hz=5000, bright_db=3.5, t60_seconds=4.0, t60_octave=0.3, damping=0.12,
         release_seconds=0.07, noise=Noise(-24, 1200, 5000, 0.02), reverb_db=-28,
     ),
     "synth bass": Timbre(
-        level_db=2.5, slope_db=-7.0, top_hz=1600, bright_db=2.5, attack_seconds=0.003,
+        level_db=1.5, slope_db=-7.0, top_hz=1600, bright_db=2.5, attack_seconds=0.003,
         t60_seconds=3.5, t60_octave=0.2, damping=0.25, release_seconds=0.06, reverb_db=-32,
     ),
     "violin": Timbre(
