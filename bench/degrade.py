@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.fft
 import scipy.signal
 import soundfile
 
@@ -51,9 +52,10 @@ def mp3(waveform: Waveform, rng: np.random.Generator) -> Degraded:
 
 def noise(waveform: Waveform, rng: np.random.Generator) -> Degraded:
     """Pink noise, 10 dB below the music. White noise of that level leaves the bass alone."""
-    spectrum = np.fft.rfft(rng.standard_normal(waveform.samples.shape), axis=1)
-    spectrum /= np.sqrt(np.maximum(np.arange(spectrum.shape[1]), 1))
-    pink = np.fft.irfft(spectrum, waveform.frames, axis=1)
+    length = scipy.fft.next_fast_len(waveform.frames, real=True)  # a prime would take ten times it
+    spectrum = scipy.fft.rfft(rng.standard_normal((waveform.channels, length)), axis=1)
+    spectrum /= np.sqrt(np.maximum(np.arange(spectrum.shape[1]), 1))  # power falls as 1 / f
+    pink = scipy.fft.irfft(spectrum, length, axis=1)[:, : waveform.frames]
     gain = rms(waveform.samples) / rms(pink) * 10 ** (-NOISE_SNR_DB / 20)
     return Degraded(_from_mix(waveform.samples + gain * pink, waveform))
 
