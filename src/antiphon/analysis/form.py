@@ -29,7 +29,9 @@ LENGTH_PREFERENCE = {1: -4.0, 2: -2.5, 3: -3.0, 4: 0.0, 5: -2.5, 6: -1.0, 7: -2.
                      10: -1.0, 12: -0.3, 16: 0.0}  # fmt: skip
 OTHER_LENGTH = -2.0
 BOUNDARY_BIAS = 2.0  # a missed boundary costs more than one too many: lengths hold those back
-SAME_SECTION = 0.82  # cosine of centred section means
+# Distance of section means; in arranged pieces repeats lie 0.6-2.3 apart, others 3.7 and more. Not
+# their cosine: it takes the rounding errors of a loop that never changes for differences.
+SAME_SECTION = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,20 +162,15 @@ def _label(bars: BarFeatures, starts: list[int]) -> list[str]:
     """A, B, C ... by likeness of chroma and timbre to the sections met before."""
     spread = bars.level_db.std(axis=0) + 1.0
     rows = np.concatenate(
-        [
-            2.0 * (bars.chroma - bars.chroma.mean(axis=0)) / (bars.chroma.std() + 1e-3),
-            (bars.level_db - bars.level_db.mean(axis=0)) / spread,
-        ],
-        axis=1,
+        [2.0 * bars.chroma / (bars.chroma.std() + 1e-3), bars.level_db / spread], axis=1
     )
     stops = [*starts[1:], len(rows)]
     means = np.array([rows[a:b].mean(axis=0) for a, b in zip(starts, stops, strict=True)])
-    unit = means / (np.linalg.norm(means, axis=1, keepdims=True) + 1e-6)
     kinds: list[int] = []
-    for index in range(len(unit)):
-        likeness = unit[:index] @ unit[index]
-        if index and likeness.max() >= SAME_SECTION:
-            kinds.append(kinds[int(likeness.argmax())])
+    for index in range(len(means)):
+        distance = np.linalg.norm(means[:index] - means[index], axis=1)
+        if index and distance.min() <= SAME_SECTION:
+            kinds.append(kinds[int(distance.argmin())])
         else:
             kinds.append(max(kinds, default=-1) + 1)
     return [_letters(kind) for kind in kinds]
