@@ -32,6 +32,7 @@ from antiphon.score import Score
 WEIGHTS = Path(form.__file__).with_name("weights.json")
 TEMPO_TOLERANCE = 0.04
 ON_THE_BEAT = 0.6  # beat F-measure; a piece without such a candidate teaches nothing
+MAX_CHORDS = 10_000
 EXCERPTS = 4  # random stretches of each piece that the metre model sees beside the whole
 TRIADS = {"maj": 0, "7": 0, "maj7": 0, "9": 0, "maj9": 0, "min": 1, "min7": 1, "min9": 1}
 
@@ -183,10 +184,12 @@ def fit_all(data: list[tuple[Score, Features]]) -> dict[str, LinearModel]:
     models["tempo"] = fit_choice(padded(tempo_data), 1, penalty=1.0, standardise=True)
     with_chords = [piece for piece in data if piece[0].chords]
     evidence, states = zip(*(chord_examples(*piece) for piece in with_chords), strict=True)
-    hypotheses = np.concatenate(evidence)
+    # Neighbouring beats are much alike: a part of them says as much.
+    step = max(1, sum(len(truth) for truth in states) // MAX_CHORDS)
+    hypotheses = np.concatenate(evidence)[::step]
     exists = np.ones(hypotheses.shape[:2], bool)
-    chords = Examples(hypotheses, exists, np.concatenate(states))
-    models["chord"] = fit_choice(chords, 2, penalty=len(hypotheses) * 3e-4, standardise=False)
+    chords = Examples(hypotheses, exists, np.concatenate(states)[::step])
+    models["chord"] = fit_choice(chords, 2, penalty=3.0, standardise=False)
     harmony.load_model = models.__getitem__  # type: ignore[assignment]
     keys = padded([key_choice(*piece) for piece in data])
     models["key"] = fit_choice(keys, 2, penalty=1.0, standardise=False)

@@ -24,8 +24,8 @@ from antiphon.synth.fluidsynth import SOUNDFONT_FOLDERS
 SOUNDFONTS = ("MuseScore_General_Lite.sf3", "FluidR3_GM.sf2")
 TUNING_SEED = 1000  # of the first arranged piece for tuning; those for reporting are below
 TUNING_ARRANGED = 300
-TUNING_PATTERNS = 170
-TUNING_TUNES = 160
+TUNING_PATTERNS = 132
+TUNING_TUNES = 128
 REPORTING_PER_GENRE = 22
 Source = Literal["arranged", "patterns", "tunes"]
 METRES = (None, None, "3/4", "4/4")
