@@ -10,12 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,9 +27,7 @@ from report import Part, Row, Table
 
 CLEAN = "clean"
 COMPARED = 5 * len(GENRES)  # pieces that are degraded too, and heard by librosa
-WORKERS = 2
 RAW = Path("runs/bench/accuracy.json")  # every score of every piece, to look into
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -65,12 +59,8 @@ def hear(plan: pieces.Plan, is_compared: bool) -> Result:
 
 def hear_all(plans: Sequence[pieces.Plan], compared: int) -> list[Result]:
     """All pieces, on processes of one thread each; the first `compared` in all conditions."""
-    peer.prepare()
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))  # for the workers: they are spawned
     is_compared = [number < compared for number in range(len(plans))]
-    with ProcessPoolExecutor(
-        WORKERS, multiprocessing.get_context("spawn"), warnings.simplefilter, ("ignore",)
-    ) as pool:
+    with peer.worker_pool() as pool:
         return list(pool.map(hear, plans, is_compared))
 
 
@@ -93,7 +83,7 @@ def run(piece_count: int | None = None) -> Part:
         "(`beat_track`; `chroma_cens` with the profiles of Albrecht and Shanahan). What was not "
         "measured counts as wrong. 35 cents detuned means played 2 % faster, tempo and all; "
         f"the noise is pink; the reverb lasts {degrade.REVERB_RT60_SECONDS} s, as loud as the dry "
-        f"sound. Took {(time.monotonic() - started) / 60:.0f} min on {WORKERS} processes."
+        f"sound. Took {(time.monotonic() - started) / 60:.0f} min on {peer.WORKERS} processes."
     )
     return Part(
         "accuracy",

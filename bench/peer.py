@@ -6,7 +6,12 @@ processes want them: two that compile at once leave a cache that crashes (numba 
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +20,12 @@ import numpy as np
 from antiphon.analysis.harmony import MAJOR_PROFILE, MINOR_PROFILE
 from antiphon.audio import Waveform, resample
 from antiphon.notation import ALL_KEYS
+from probes import ONE_THREAD
 
 NUMBA_CACHE = Path(__file__).parents[1] / "runs" / "bench" / "numba"
 os.environ["NUMBA_CACHE_DIR"] = str(NUMBA_CACHE)  # read when librosa is imported
 
+WORKERS = 2
 SAMPLE_RATE = 22_050  # Hz, librosa's default
 
 
@@ -43,6 +50,16 @@ def listen(waveform: Waveform) -> Reading:
     fits = [np.corrcoef(chroma, np.roll(profiles[key.mode], key.tonic))[0, 1] for key in ALL_KEYS]
     bpm = float(np.atleast_1d(tempo)[0])
     return Reading(bpm if bpm > 0 else None, tuple(beats), ALL_KEYS[int(np.argmax(fits))].name)
+
+
+@contextmanager
+def worker_pool() -> Iterator[ProcessPoolExecutor]:
+    """WORKERS processes of one thread each, all of which may listen."""
+    prepare()
+    os.environ.update(ONE_THREAD)  # for the workers: they are spawned
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(WORKERS, context, warnings.simplefilter, ("ignore",)) as pool:
+        yield pool
 
 
 def prepare() -> None:

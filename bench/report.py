@@ -94,14 +94,14 @@ class Part:
         return "\n\n".join(blocks)
 
 
-def update_page(head: str, parts: Sequence[Part], order: Sequence[str]) -> None:
-    """Write `head` and `parts` into the page; sections of other parts stay as they are.
+def update_page(head: str, part: Part, order: Sequence[str]) -> None:
+    """Write `head` and `part` into the page; sections of other parts stay as they are.
 
     `order` names all parts there are, as they follow each other on the page.
     """
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     sections = dict(re.findall(r"<!-- (\w+) -->\n\n(.*?)\n\n<!-- end -->", text, re.DOTALL))
-    sections |= {part.name: part.markdown() for part in parts}
+    sections[part.name] = part.markdown()
     blocks = [f"<!-- {n} -->\n\n{sections[n]}\n\n<!-- end -->" for n in order if n in sections]
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n\n".join([head, *blocks]) + "\n", encoding="utf-8")

@@ -120,7 +120,7 @@ def install_row(folder: Path) -> Row:
     venv.create(environment, with_pip=True)
     constraints = REPOSITORY / "constraints.txt"
     chosen = ["--constraint", str(constraints)] if constraints.exists() else []
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *chosen]
+    install = ["-m", "pip", "install", "-qq", "--disable-pip-version-check", *chosen]
     subprocess.run([environment / "bin" / "python", *install, source], check=True)
     packages = next(environment.glob("lib/python*/site-packages"))
     sizes = {path.name: folder_mb(path) for path in packages.iterdir()}
