@@ -80,7 +80,7 @@ def test_a_library(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_same_record_alone_and_in_a_library(capsys: pytest.CaptureFixture[str]) -> None:
     fill(Path("lib"), 2)
-    assert run(["describe", "lib", "--json"]) == 0
+    assert run(["describe", "lib", "--jobs", "1", "--json"]) == 0
     together = capsys.readouterr().out.splitlines()
     assert run(["describe", "lib/01.wav", "--json"]) == 0
     assert capsys.readouterr().out.splitlines() == together[1:]
@@ -121,7 +121,7 @@ class Library:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_signal_finishes_the_track_and_writes(number: signal.Signals, code: int) -> None:
-    fill(Path("lib"), 16)
+    fill(Path("lib"), 12)
     library = Library(Path("lib"))
     library.wait_for_first()
     library.process.send_signal(number)
@@ -129,12 +129,14 @@ def test_one_signal_finishes_the_track_and_writes(number: signal.Signals, code: 
     assert library.process.returncode == code
     assert b"Traceback" not in err
     lines = Path("out.jsonl").read_bytes().splitlines()
-    assert 1 <= len(lines) < 16
+    assert 1 <= len(lines) < 12
     assert len(list(Path("lib").glob("*.INFO"))) == len(lines)
+    if number == signal.SIGTERM:
+        return  # the rest is the same, and slow
 
     assert run(["describe", "lib", "--info", "--jsonl", "out.jsonl"]) == 0
     again = Path("out.jsonl").read_bytes().splitlines()
-    assert len(again) == 16
+    assert len(again) == 12
     assert again[: len(lines)] == lines
 
 
