@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from antiphon.score import Score
 
 EXAMPLES = (
-    "\b\nExamples:\n"
-    "  antiphon arrange --genre jazz --tempo 140 --key 'Bb major' --bars 32 --output swing.wav\n"
-    "  antiphon arrange --genre house --sections intro:8,verse:16,ending:8 --midi house.mid\n"
-    "  antiphon arrange --mood calm --without drums --duration 60 --seed 7 --output calm.flac"
+    "Examples:\n\n\b\n"
+    "    antiphon arrange --genre jazz --tempo 140 --key 'Bb major' --bars 32 --output swing.wav\n"
+    "    antiphon arrange --genre house --sections intro:8,verse:16,ending:8 --midi house.mid\n"
+    "    antiphon arrange --mood calm --without drums --duration 60 --seed 7 --output calm.flac"
 )
 _MAX_RANDOM_SEED = 1_000_000  # short enough to be read out
 

@@ -14,7 +14,7 @@ from antiphon.cli.arrange import play_to, score_lines
 if TYPE_CHECKING:
     from antiphon.analysis import Adherence
 
-EXAMPLES = "\b\nExamples:\n  antiphon demo\n  antiphon demo --output-dir /tmp/first"
+EXAMPLES = "Examples:\n\n\b\n    antiphon demo\n    antiphon demo --output-dir /tmp/first"
 
 _ASKED = {
     "genre": "pop",

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from antiphon.settings import Settings
 
 EXAMPLES = (
-    "\b\nExamples:\n"
-    "  antiphon describe song.mp3\n"
-    "  antiphon describe song.mp3 --kind full --kind technical --json\n"
-    "  antiphon describe music/ --jsonl music.jsonl --info --jobs 4\n\n"
+    "Examples:\n\n\b\n"
+    "    antiphon describe song.mp3\n"
+    "    antiphon describe song.mp3 --kind full --kind technical --json\n"
+    "    antiphon describe music/ --jsonl music.jsonl --info --jobs 4\n\n"
     "Run the same command again after an interruption, or when tracks were added: what is done is "
     "not done again. Exit code 3: finished, but some tracks failed."
 )
@@ -38,7 +38,7 @@ def describe(
     context: typer.Context,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH…", help="Sound files, an https:// file, folders (any depth)."),
+        typer.Argument(metavar="PATH", help="Sound files, an https:// file, folders (any depth)."),
     ],
     kind: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ import typer
 
 from antiphon.cli import console
 
-EXAMPLES = "\b\nExamples:\n  antiphon doctor\n  antiphon doctor --json"
+EXAMPLES = "Examples:\n\n\b\n    antiphon doctor\n    antiphon doctor --json"
 
 config = typer.Typer(name="config", help="Settings, and where each comes from.")
 
@@ -46,7 +46,7 @@ def _config(context: typer.Context) -> None:
 
 
 @config.command(
-    epilog="\b\nExamples:\n  antiphon config show\n  ANTIPHON_JOBS=2 antiphon config show"
+    epilog="Examples:\n\n\b\n    antiphon config show\n    ANTIPHON_JOBS=2 antiphon config show"
 )
 def show(
     context: typer.Context,

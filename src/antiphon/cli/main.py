@@ -23,10 +23,10 @@ _GLOBAL_OPTIONS = ("--log-level", "--log-format")
 app = typer.Typer(
     name="antiphon",
     help="Music in, true words out; words in, music out. Numbers are measured, never guessed.",
-    epilog="\b\nExamples:\n"
-    "  antiphon demo  (arrange a piece, hear it, see it measured and described)\n"
-    "  antiphon describe song.mp3  (measured facts and five descriptions)\n"
-    "  antiphon describe music/ --info --jsonl music.jsonl  (a whole library, resumable)",
+    epilog="Examples:\n\n\b\n"
+    "    antiphon demo  (arrange a piece, hear it, see it measured and described)\n"
+    "    antiphon describe song.mp3  (measured facts and five descriptions)\n"
+    "    antiphon describe music/ --info --jsonl music.jsonl  (a whole library, resumable)",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help

@@ -10,20 +10,22 @@ import typer
 from antiphon.cli import console, summary
 
 EXAMPLES = (
-    "\b\nExamples:\n"
-    "  antiphon measure song.mp3\n"
-    "  antiphon measure *.flac --json > facts.jsonl\n"
-    "  antiphon measure voice.wav --pitch --json"
+    "Examples:\n\n\b\n"
+    "    antiphon measure song.mp3\n"
+    "    antiphon measure *.flac --json > facts.jsonl\n"
+    "    antiphon measure voice.wav --pitch --json"
 )
 
 
 def measure(
     context: typer.Context,
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH…", help="Sound files, folders, https:// files.")
+        list[str], typer.Argument(metavar="PATH", help="Sound files, folders, https:// files.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
-    pitch: Annotated[bool, typer.Option(help="Also the pitch track of a single voice.")] = False,
+    pitch: Annotated[
+        bool, typer.Option("--pitch", help="Also the pitch track of a single voice.")
+    ] = False,
 ) -> None:
     """Measure tempo, key, chords, sections, loudness and more; each with its confidence.
 
