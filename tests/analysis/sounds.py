@@ -136,6 +136,31 @@ def babble(seconds: float, seed: int = 1) -> FloatArray:
     return result
 
 
+def organ(pitches: Sequence[int], seconds: float) -> FloatArray:
+    """Harmonic tones held at one level from the first sample to the last."""
+    t = seconds_axis(seconds)
+    tones = [
+        np.sin(2 * np.pi * n * 440.0 * 2.0 ** ((pitch - 69) / 12) * t + n * pitch) / n
+        for pitch in pitches
+        for n in range(1, 9)
+    ]
+    return np.float32(0.05 * np.sum(tones, axis=0))
+
+
+HELD_SECONDS = 12.0
+HELD_SOUNDS: dict[str, FloatArray] = {
+    "sine": sine(440.0, HELD_SECONDS),
+    "fifth of sines": sine(220.0, HELD_SECONDS, 0.3) + sine(330.0, HELD_SECONDS, 0.3),
+    "organ triad": organ((60, 64, 67), HELD_SECONDS),
+    "organ seventh": organ((57, 60, 64, 67), HELD_SECONDS),
+    "organ triad and hiss": organ((60, 64, 67), HELD_SECONDS) + noise(HELD_SECONDS, 0.005),
+    "sawtooth": np.float32(
+        0.3 * scipy.signal.sawtooth(2 * np.pi * 110 * seconds_axis(HELD_SECONDS))
+    ),
+    "mains hum": np.float32(0.3 * scipy.signal.square(2 * np.pi * 50 * seconds_axis(HELD_SECONDS))),
+}
+
+
 def features_of(samples: FloatArray, block: int = 65_536) -> Features:
     """The features of samples [T] pushed in blocks."""
     extractor = FeatureExtractor()

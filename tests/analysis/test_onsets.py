@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sounds import RATE, features_of, noise, place, seconds_axis, sine, strike, thump, tone
+from sounds import (
+    HELD_SOUNDS,
+    RATE,
+    features_of,
+    noise,
+    place,
+    seconds_axis,
+    sine,
+    strike,
+    thump,
+    tone,
+)
 
 from antiphon.analysis.features import MEL_FLOOR_DB, MEL_RATE
 from antiphon.analysis.onsets import Envelope, Onsets, loudness_floor_db, onset_strength
@@ -88,14 +99,29 @@ def test_vibrato_is_no_onset() -> None:
     assert strength[~away].max() > 2 * strength[away].max()
 
 
-def test_silence_is_empty_and_strength_is_nowhere_negative() -> None:
-    assert onsets_of(np.zeros(2 * RATE, np.float32)).is_empty
-    assert onsets_of(np.zeros(1, np.float32)).is_empty
+def test_strength_is_nowhere_negative_and_of_unit_deviation() -> None:
     onsets = onsets_of(place([(1.0, strike())], 2.0))
-    assert not onsets.is_empty
     for envelope in (onsets.full, onsets.notes, onsets.low, onsets.high):
         assert envelope.strength.min() >= 0
         assert envelope.strength.std() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.05])
+def test_what_starts_is_counted(gain: float) -> None:
+    struck = place([(t, strike(seed=n)) for n, t in enumerate(TIMES)], 4.2, gain)
+    assert onsets_of(struck).count == len(TIMES)
+    played = place([(t, tone(52 + 2 * n, 0.5)) for n, t in enumerate(TIMES)], 4.2, gain)
+    assert onsets_of(played).count == pytest.approx(len(TIMES), abs=2)  # some ends are heard too
+
+
+@pytest.mark.parametrize("name", HELD_SOUNDS)
+def test_a_sound_that_never_changes_starts_once(name: str) -> None:
+    assert onsets_of(HELD_SOUNDS[name]).count <= 2
+
+
+def test_silence_has_no_onsets() -> None:
+    assert onsets_of(np.zeros(2 * RATE, np.float32)).count == 0
+    assert onsets_of(np.zeros(1, np.float32)).count == 0
 
 
 def test_strength_is_asked_for_near_a_frame_and_at_the_edges() -> None:

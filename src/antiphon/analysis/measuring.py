@@ -47,6 +47,7 @@ from antiphon.notation import Chord
 
 MIN_RHYTHM_SECONDS = 4.0
 MIN_HARMONY_SECONDS = 2.0
+MIN_ONSETS = 6  # what never changes still has a ripple, and a ripple has a period
 # Measured on rendered music, some of it under noise as loud as itself: pulse 0.10 and more (mostly
 # 0.4-0.9), concentration 0.12 and more. Speech, applause, noise: pulse up to 0.08, concentration
 # up to 0.10.
@@ -170,8 +171,8 @@ def _rhythm(features: Features, onsets: Onsets, chroma: Chroma, quiet: str | Non
     seconds = features.duration_seconds
     if reason is None and seconds < MIN_RHYTHM_SECONDS:
         reason = f"{seconds:.2f} s are too short; a tempo needs {MIN_RHYTHM_SECONDS:.0f} s"
-    if reason is None and onsets.is_empty:
-        reason = "nothing begins or ends: the sound does not change"
+    if reason is None and onsets.count < MIN_ONSETS:
+        reason = f"too little begins: {onsets.count} onsets; a tempo needs {MIN_ONSETS}"
     pulse = None
     if reason is None:
         pulse = tempo.find_pulse(onsets, HarmonicChange(chroma))
