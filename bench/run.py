@@ -53,7 +53,8 @@ def head() -> str:
         "# Bench\n\n"
         "Written by `make bench`, which measures all of it anew. Rows marked ! must hold. "
         "The machine of the latest run:\n\n"
-        f"- {cpu_model()}, {os.cpu_count()} cores, {memory_gb():.0f} GB; {platform.system()} {platform.machine()}\n"
+        f"- {cpu_model()}, {os.cpu_count()} cores, {memory_gb():.0f} GB, "
+        f"{platform.system()} {platform.machine()}\n"
         f"- Python {platform.python_version()}, {packages}\n"
         f"- FluidSynth {fluidsynth_version()}"
     )
