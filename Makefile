@@ -24,7 +24,7 @@ bench: $(VENV)/.installed-bench  ## measure everything that docs/bench.md states
 	$(BIN)/python bench/run.py
 
 docs: $(VENV)/.installed-dev  ## docs/commands.md from the help texts
-	$(BIN)/typer antiphon.cli.main utils docs --name antiphon --title "Commands" --output docs/commands.md
+	$(BIN)/typer antiphon.cli.main utils docs --name antiphon --title "Commands" | tr -d '\b' > docs/commands.md
 
 build: $(VENV)/.installed-dev  ## wheel and sdist in dist/
 	$(BIN)/python -m build

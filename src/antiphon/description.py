@@ -5,13 +5,12 @@ Knows no model and no file format of sidecars or exports.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from antiphon.facts import Facts
-from antiphon.plain import read_json
+from antiphon.plain import read_json, write_json
 
 Verdict = Literal["confirmed", "octave", "contradicted", "unmeasured"]
 Quantity = Literal["tempo", "key", "metre", "duration", "chords", "loudness", "time"]
@@ -73,20 +72,12 @@ class Description:
     texts: Mapping[str, str]
     facts: Facts
     provenance: Provenance
-    claims: tuple[Claim, ...] = field(default=())
+    claims: tuple[Claim, ...] = ()
     heard: Heard | None = None
 
     def to_json(self) -> str:
         """One line of strict JSON."""
-        data: dict[str, object] = {
-            "path": self.path,
-            "texts": dict(self.texts),
-            "facts": self.facts.to_dict(),
-            "claims": [asdict(claim) for claim in self.claims],
-            "heard": None if self.heard is None else asdict(self.heard),
-            "provenance": asdict(self.provenance),
-        }
-        return json.dumps(data, ensure_ascii=False, allow_nan=False)
+        return write_json(self)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Description:

@@ -112,11 +112,9 @@ def write_captions(track: Path, description: Description, *, overwrite: bool = F
     path = track.with_name(f"{track.stem}.txt")
     lines = [" ".join(normalise_for_t5(text).split()) for text in description.texts.values()]
     data = "".join(f"{line}\n" for line in lines).encode()
-    if os.path.lexists(path):
-        if _read(path) == data:
-            return True
-        if not overwrite:
-            return False
+    if os.path.lexists(path) and not overwrite and _read(path) != data:
+        return False
+    # Also where it holds them already: a killed writer's lock is cleared by the next write.
     atomic_write(path, data)
     return True
 

@@ -7,11 +7,9 @@ Confidences lie in 0..1.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from antiphon.plain import read_json
+from antiphon.plain import read_json, write_json
 
 SILENCE_FLOOR_DB = -120.0  # levels below are reported as this
 
@@ -178,21 +176,9 @@ class Facts:
         """The same facts under another path."""
         return replace(self, path=path)
 
-    def to_dict(self) -> dict[str, object]:
-        """Plain data for JSON; a `reason` appears only where something could not be measured."""
-        data: dict[str, object] = asdict(self)
-        if self.pitch is None:  # tracked only on request
-            del data["pitch"]
-        return {
-            name: {k: v for k, v in group.items() if k != "reason" or v is not None}
-            if isinstance(group, Mapping)
-            else group
-            for name, group in data.items()
-        }
-
     def to_json(self) -> str:
-        """One line of strict JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+        """One line of strict JSON; a `reason` appears only where something was not measurable."""
+        return write_json(self)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Facts:

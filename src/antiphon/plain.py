@@ -1,8 +1,9 @@
-"""Plain JSON into frozen dataclasses, strictly: unknown keys and wrong types are errors that name
-their place. Knows none of the classes it fills."""
+"""Frozen dataclasses to JSON, and strictly back: unknown keys and wrong types are errors that name
+their place. Knows none of the classes it handles."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from antiphon.errors import ConfigError
@@ -12,7 +13,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _SHOWN_PROBLEMS = 3
+_LEFT_OUT = frozenset({"reason", "pitch"})
 _ADAPTERS: dict[type[object], TypeAdapter[object]] = {}
+
+
+def write_json(value: object) -> str:
+    """A dataclass as one line of strict JSON (no NaN).
+
+    A `reason` or a `pitch` of None is left out: the one belongs to values that could not be had,
+    the other to those asked for.
+    """
+    return json.dumps(value, default=_fields, ensure_ascii=False, allow_nan=False)
+
+
+def _fields(value: object) -> dict[str, object]:
+    # Not dataclasses.asdict, which copies every number of every list: 4 ms a track.
+    return {k: v for k, v in vars(value).items() if v is not None or k not in _LEFT_OUT}
 
 
 def read_json(kind: type[T], text: str | bytes, what: str) -> T:

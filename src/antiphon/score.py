@@ -45,7 +45,8 @@ class Track:
     """Notes of one instrument, ordered by start.
 
     `instrument` is a name of `controls.INSTRUMENTS` (any text is accepted from MIDI files),
-    `program` the General MIDI program 0-127 (ignored on a drum track), `pan` -1 left ... 1 right.
+    `program` the General MIDI program 0-127, on a drum track the GS kit, `pan` -1 left ... 1 right,
+    `gain_db` up to 40.
     """
 
     instrument: str
@@ -62,6 +63,8 @@ class Track:
         if self.pan > 1.0:
             raise ConfigError(f"pan is {self.pan:g}; expected -1 (left) to 1 (right)")
         _require_finite("gain", self.gain_db, minimum=-120.0)
+        if self.gain_db > 40.0:
+            raise ConfigError(f"gain is {self.gain_db:g} dB; expected at most 40 dB")
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,6 @@ if __name__ == "__main__":
     run_fake(
         folder,
         state,
-        Outputs(jsonl=out, info=True),
+        Outputs(jsonl=out, info=True, captions=True),
         FakeDescribing(seconds=float(sys.argv[4])),
     )

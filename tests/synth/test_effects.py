@@ -5,10 +5,12 @@ import pyloudnorm
 import pytest
 from scipy.signal import fftconvolve
 
+from antiphon.audio import Waveform
 from antiphon.synth.effects import (
     CEILING_DB,
     TARGET_LUFS,
     add_reverb,
+    fit_length,
     loudness_lufs,
     master,
     reverb_response,
@@ -91,3 +93,16 @@ def test_ring_out_cuts_silence_but_no_music() -> None:
     mix[:, :RATE] = noise(1.0)
     assert RATE <= ring_out(mix.copy(), RATE, 0).shape[1] < 1.2 * RATE
     assert ring_out(mix.copy(), RATE, 3 * RATE).shape[1] == pytest.approx(3 * RATE, abs=RATE // 20)
+
+
+@pytest.mark.parametrize(("frames", "seconds"), [(44_100, 0.5), (44_100, 1.5), (44_100, 1.0)])
+def test_fit_length_is_exact_and_cuts_without_a_click(frames: int, seconds: float) -> None:
+    sound = Waveform(np.full((2, frames), 0.5, np.float32), 44_100)
+
+    fitted = fit_length(sound, seconds)
+
+    assert fitted.frames == round(seconds * 44_100)
+    assert np.array_equal(fitted.samples[:, :1000], sound.samples[:, :1000])
+    if fitted.frames < frames:
+        assert np.abs(np.diff(fitted.samples)).max() < 1e-3
+        assert fitted.samples[0, -1] == 0.0

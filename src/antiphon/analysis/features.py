@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 SAMPLE_RATE = 22_050  # Hz; all features are taken at this rate, mono
 
@@ -129,12 +131,12 @@ class FeatureExtractor:
         for frames in self._chroma_framer.flush():
             self._take_peaks(frames)
         return Features(
-            log_mel=np.concatenate(self._log_mel),
-            note_rise=np.concatenate(self._note_rise),
-            treble=np.concatenate(self._treble),
-            bass=np.concatenate(self._bass),
-            tuning_vector=np.concatenate(self._tuning_vector),
-            peak_weight=np.concatenate(self._peak_weight),
+            log_mel=_joined(self._log_mel),
+            note_rise=_joined(self._note_rise),
+            treble=_joined(self._treble),
+            bass=_joined(self._bass),
+            tuning_vector=_joined(self._tuning_vector),
+            peak_weight=_joined(self._peak_weight),
             centroid_hz=(
                 self._centroid_sum / self._magnitude_sum if self._magnitude_sum > 0 else None
             ),
@@ -188,6 +190,13 @@ class FeatureExtractor:
         )
         self._tuning_vector.append(vector.astype(np.complex64))
         self._peak_weight.append(np.bincount(frame, weight, count).astype(np.float32))
+
+
+def _joined(parts: list[NDArray[Number]]) -> NDArray[Number]:
+    """Concatenate, and let go of the parts at once: with all of them kept, two hours do not fit."""
+    whole = np.concatenate(parts)
+    parts.clear()
+    return whole
 
 
 def _taper(window: int) -> FloatArray:

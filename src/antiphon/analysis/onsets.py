@@ -21,9 +21,7 @@ HIGH_BANDS = slice(28, 40)  # from about 4.5 kHz: snare wires and cymbals
 # with drums; held chords ripple by 0.3 dB, with some hiss by 0.55 dB.
 MIN_RISE_DB = 0.6
 MIN_GAP_FRAMES = 8  # 93 ms between two that are counted
-NOTE_WEIGHT = (
-    1.5  # of note onsets against struck ones: chorales need 1 and more, drums lose nothing
-)
+NOTE_WEIGHT = 1.5  # of note onsets against struck ones; chorales need 1 and more
 REACH_FRAMES = 2  # an onset this near counts for a beat
 _CHUNK_FRAMES = 20_000
 

@@ -110,11 +110,16 @@ def arrange(
 
 
 def play_to(path: Path, score: Score, controls: Controls) -> float:
-    """Play `score` into the file `path`, which says what it was made from; its seconds."""
+    """Play `score` into the file `path`, which says what it was made from; its seconds.
+
+    A duration that was asked for is kept to the sample.
+    """
     from antiphon.audio import write
-    from antiphon.synth import render
+    from antiphon.synth import fit_length, render
 
     waveform = render(score)
+    if controls.duration_seconds is not None:
+        waveform = fit_length(waveform, controls.duration_seconds)
     made_by = {"software": f"antiphon {__version__}", "seed": score.seed, **controls.to_dict()}
     write(path, waveform, metadata={"genre": score.genre or "", "comment": json.dumps(made_by)})
     return waveform.duration_seconds

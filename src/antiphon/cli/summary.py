@@ -69,7 +69,7 @@ def _key(facts: Facts) -> str:
 
 def _tuning(facts: Facts) -> str:
     tuning = facts.tuning
-    value = None if tuning.cents is None else f"{tuning.cents:+.0f} cents against A = 440 Hz"
+    value = None if tuning.cents is None else f"{round(tuning.cents):+d} cents against A = 440 Hz"
     return _known(value, tuning.confidence, tuning.reason)
 
 

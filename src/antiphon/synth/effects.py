@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon.audio.waveform import FloatArray
+from antiphon.audio.waveform import FloatArray, Waveform
 
 TARGET_LUFS = -17.0
 CEILING_DB = -1.2  # sample peak; leaves room for the peaks between samples
@@ -19,6 +19,7 @@ _REVERB_SECONDS = 1.3
 _PRE_DELAY_SECONDS = 0.018
 _LOUDNESS_BLOCK_SECONDS = 0.4  # ITU-R BS.1770
 _CHUNK_FRAMES = 1 << 16
+_CUT_FADE_SECONDS = 0.3
 
 
 @lru_cache(maxsize=2)
@@ -183,3 +184,15 @@ def ring_out(mix: FloatArray, sample_rate: int, minimum_frames: int) -> FloatArr
     fade = min(step, end)
     mix[:, end - fade : end] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     return mix[:, :end]
+
+
+def fit_length(waveform: Waveform, seconds: float) -> Waveform:
+    """The waveform cut, or filled with silence, to a length; what is cut off fades out before."""
+    frames = round(seconds * waveform.sample_rate)
+    samples = np.zeros((waveform.channels, frames), np.float32)
+    kept = min(frames, waveform.frames)
+    samples[:, :kept] = waveform.samples[:, :kept]
+    if waveform.frames > frames:
+        fade = min(frames, round(_CUT_FADE_SECONDS * waveform.sample_rate))
+        samples[:, frames - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    return Waveform(samples, waveform.sample_rate)
