@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from antiphon.errors import ConfigError
-from antiphon.plain import read_json
+from antiphon.plain import read_json, write_json
 
 pytestmark = pytest.mark.unit
 
@@ -17,6 +17,12 @@ pytestmark = pytest.mark.unit
 class Leaf:
     size: float
     name: str = "leaf"
+
+
+@dataclass(frozen=True)
+class Excuse:
+    value: float | None
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,26 @@ def test_nested_dataclasses_are_filled() -> None:
     tree = Tree((Leaf(1.5), Leaf(2.0, "b")), 3, Leaf(0.0))
     assert read_json(Tree, text, "tree") == tree
     assert read_json(Tree, text.encode(), "tree") == tree
+
+
+def test_there_and_back() -> None:
+    tree = Tree((Leaf(1.5), Leaf(2.0, "Blättchen")), 3, None)
+    assert read_json(Tree, write_json(tree), "tree") == tree
+    assert write_json(tree) == (
+        '{"leaves": [{"size": 1.5, "name": "leaf"}, {"size": 2.0, "name": "Blättchen"}], '
+        '"age": 3, "root": null}'
+    )
+
+
+def test_a_reason_that_is_not_there_is_not_written() -> None:
+    assert write_json(Excuse(None, None)) == '{"value": null}'
+    assert write_json(Excuse(None, "too short")) == '{"value": null, "reason": "too short"}'
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_value_that_is_no_number_is_never_written(number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(Leaf(number))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from antiphon.analysis.features import (
     MEL_RATE,
     NOTE_RATE,
     PITCH_BINS,
+    TREBLE_CENTRE,
+    TREBLE_WIDTH,
     FeatureExtractor,
     Features,
     Framer,
@@ -127,6 +129,21 @@ def test_tuning_of_detuned_sines_within_one_cent(cents: float) -> None:
     sound = sum(sine(440.0 * 2 ** ((p - 69) / 12), 2.0, 0.1) for p in pitches)
     error = (cents_of(features_of(sound)) - cents + 50.0) % 100.0 - 50.0
     assert abs(error) < 1.0
+
+
+@pytest.mark.parametrize("pitch", [45.3, 48.0, 52.2, 57.45, 64.7, 69.1, 76.0, 81.6])
+def test_tuning_of_a_single_sine_within_one_cent(pitch: float) -> None:
+    """Peaks lie anywhere between two bins of 2.7 Hz, 42 cents at A2."""
+    found = cents_of(features_of(sine(440.0 * 2 ** ((pitch - 69.0) / 12), 2.0)))
+    assert (found - 100.0 * pitch + 50.0) % 100.0 - 50.0 == pytest.approx(0.0, abs=1.0)
+
+
+@pytest.mark.parametrize("pitch", [48, 60, 72])
+def test_salience_is_the_root_of_the_amplitude_under_the_bell(pitch: int) -> None:
+    bell = np.exp(-0.5 * ((pitch - TREBLE_CENTRE) / TREBLE_WIDTH) ** 2)
+    for amplitude in (0.04, 0.25):
+        features = features_of(sine(440.0 * 2 ** ((pitch - 69.0) / 12), 2.0, amplitude))
+        assert features.treble[10].max() == pytest.approx(np.sqrt(amplitude) * bell, rel=0.1)
 
 
 @pytest.mark.parametrize("cents", [-35.0, 0.0, 35.0])

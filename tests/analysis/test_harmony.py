@@ -11,10 +11,14 @@ from sounds import RATE, features_of, noise, place, sine, tone
 from antiphon.analysis.features import CHROMA_RATE, MEL_RATE
 from antiphon.analysis.harmony import (
     CHORD_CHANGE_COST,
+    MAJOR_PROFILE,
+    MINOR_PROFILE,
+    ChordPath,
     Chroma,
     HarmonicChange,
     _smoothest_path,
     chord_path,
+    key_evidence,
     key_names_by_probability,
     key_probabilities,
     mean_between,
@@ -218,6 +222,29 @@ def test_harmonic_change_is_seen_where_the_chord_changes_and_nowhere_else() -> N
     assert values.max() > 0.5
     assert values[np.abs(times - 3.0) > 1.0].max() < 0.1
     assert np.isfinite(change.at(np.array([-100.0, 0.0, 1e6]))).all()
+
+
+def test_the_first_and_the_last_chords_are_told_apart() -> None:
+    """Played backwards, what was said of the beginning is said of the end."""
+    chords = chords_of(((0, "maj"), (9, "min"), (5, "maj"), (7, "maj"), (2, "min")), 0)
+    chroma = chroma_of(strummed(chords))
+    path = chord_path(chroma, edges(5))
+    backwards = ChordPath(
+        path.states[::-1], path.probabilities[::-1], path.treble[::-1], path.bass[::-1]
+    )
+    there, back = key_evidence(chroma, path), key_evidence(chroma, backwards)
+    changed = np.flatnonzero(np.abs(there - back).max(axis=0) > 1e-9)
+    assert changed.min() == 48  # mean chroma twice, how long each chord is held, then these
+    assert changed.max() < 96
+    np.testing.assert_allclose(there[:, 48:72], back[:, 72:96])
+    np.testing.assert_allclose(there[:, 72:96], back[:, 48:72])
+
+
+def test_key_profiles_are_distributions() -> None:
+    """As printed in the paper, to its three digits."""
+    for profile in (MAJOR_PROFILE, MINOR_PROFILE):
+        assert sum(profile) == pytest.approx(1.0, abs=0.005)
+        assert max(profile) == profile[0]
 
 
 def test_keys_are_ranked_by_probability() -> None:

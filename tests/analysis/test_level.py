@@ -133,13 +133,17 @@ def test_loudness_range_is_pyloudnorms(seed: int) -> None:
     assert meter(padded, rate).loudness().range_lu == pytest.approx(expected, abs=0.5)
 
 
-def test_loudness_range_of_two_levels_is_their_difference() -> None:
+def test_loudness_range_of_steps_is_their_difference() -> None:
     """Test signals 1 and 2 of EBU Tech 3342: 20 s at one level, 20 s at another."""
     rate = 22_050
     for quiet_db, expected in ((-30.0, 10.0), (-25.0, 5.0), (-20.0, 0.0)):
         loud = sine(1000.0, 20.0, 0.1, rate)
         samples = np.concatenate([loud, loud * np.float32(10 ** ((quiet_db + 20.0) / 20))])
         assert meter(samples[None], rate).loudness().range_lu == pytest.approx(expected, abs=1.0)
+    # What lies 20 LU below the rest is left out: its test signal 4, of 20 s each.
+    peaks_db = (-50.0, -35.0, -20.0, -35.0, -50.0)
+    arch = np.concatenate([sine(1000.0, 20.0, 10 ** (peak / 20), rate) for peak in peaks_db])
+    assert meter(arch[None], rate).loudness().range_lu == pytest.approx(15.0, abs=1.0)
     steady = meter(loud[None], rate).loudness().range_lu
     assert steady == pytest.approx(0.0, abs=0.05)
 

@@ -27,6 +27,7 @@ from sounds import (
     place,
     sine,
     strike,
+    thump,
     tone,
 )
 
@@ -60,6 +61,8 @@ def spans_are_in_order(facts: Facts) -> None:
         for before, after in zip(spans, spans[1:], strict=False):
             assert before.end_seconds == after.start_seconds
         assert all(span.start_seconds < span.end_seconds for span in spans)
+    chords = [span.label for span in facts.chords.spans or ()]
+    assert all(before != after for before, after in zip(chords, chords[1:], strict=False))
 
 
 Asked = tuple[str, float, str, str]
@@ -167,6 +170,22 @@ def test_noise_and_speech_have_neither_pulse_nor_notes(sound: str) -> None:
     assert facts.timbre.brightness_hz is not None
 
 
+def test_drums_alone_have_a_tempo_and_no_key() -> None:
+    times = beat_times(100.0, SECONDS)
+    strokes = [(time, strike(0.1, seed=number)) for number, time in enumerate(times)]
+    facts = measure(mono(place([*strokes, *((time, thump()) for time in times[::4])], SECONDS)))
+    assert facts.tempo.bpm == pytest.approx(100.0, rel=0.01)
+    assert_kept_back(facts, HARMONY, "no notes of a tempered scale")
+
+
+def test_where_nothing_sounds_there_is_no_chord() -> None:
+    gap = np.zeros(4 * RATE, np.float32)
+    facts = measure(mono(np.concatenate([plain_band()[: 8 * RATE], gap, plain_band()[: 8 * RATE]])))
+    (rest,) = [span for span in facts.chords.spans or () if span.label == "N"]
+    assert rest.start_seconds == pytest.approx(8.0, abs=1.0)
+    assert rest.end_seconds == pytest.approx(12.25, abs=1.0)
+
+
 def test_knocks_at_random_have_no_pulse() -> None:
     times = np.sort(np.random.default_rng(3).uniform(0, SECONDS - 0.2, 35))
     facts = measure(mono(place([(float(t), strike(seed=n)) for n, t in enumerate(times)], SECONDS)))
@@ -193,7 +212,7 @@ def test_one_chord_in_a_long_silence_has_no_tempo() -> None:
 
 @pytest.mark.parametrize(
     "samples",
-    [np.zeros(RATE * 12, np.float32), noise(12.0, 1e-6)],
+    [np.zeros(RATE * 12, np.float32), sine(440.0, 12.0, 1e-4)],
     ids=["digital", "far too quiet"],
 )
 def test_silence_is_called_silence(samples: np.ndarray) -> None:
@@ -260,7 +279,8 @@ def test_channels_are_counted_and_heard_together() -> None:
         assert many.tempo == one.tempo
         assert many.key == one.key
         assert many.dynamics == one.dynamics
-    assert measure(Waveform(np.stack([plain_band(), 0 * plain_band()]), RATE)).key == one.key
+    one_side = Waveform(np.stack([0 * plain_band(), plain_band()]), RATE)
+    assert measure(one_side).key.name == one.key.name
 
 
 @pytest.mark.parametrize("rate", [8_000, 48_000, 96_000])
@@ -272,6 +292,8 @@ def test_the_sample_rate_makes_no_difference_to_music(rate: int) -> None:
     assert facts.duration_seconds == SECONDS
     assert facts.tempo.bpm == pytest.approx(100.0, rel=0.01)
     assert (facts.key.name, facts.metre.beats_per_bar) == ("C major", 4)
+    assert facts.chords.spans
+    assert facts.chords.spans[-1].end_seconds == SECONDS  # nothing is left in the resampler
 
 
 def test_path_bytes_file_object_and_waveform_give_the_same_facts(tmp_path: Path) -> None:

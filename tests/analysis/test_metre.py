@@ -14,8 +14,10 @@ from antiphon.analysis.harmony import ChordPath, chord_path, tuned_chroma
 from antiphon.analysis.metre import (
     HYPOTHESES,
     MIN_BEATS,
+    RECURRENCE_BEATS,
     Bars,
     bar_lines_seconds,
+    beat_events,
     downbeat_frames,
     find_bars,
     metre_evidence,
@@ -74,6 +76,34 @@ def test_evidence_is_a_row_for_each_hypothesis_and_sees_no_gain() -> None:
     assert evidence.shape[0] == len(HYPOTHESES)
     assert HYPOTHESES == ((3, 0), (3, 1), (3, 2), (4, 0), (4, 1), (4, 2), (4, 3))
     np.testing.assert_allclose(metre_evidence(events * 1e3 + 5.0), evidence, atol=0.3)
+
+
+def test_what_happens_at_a_beat() -> None:
+    """In the plain band: onsets everywhere, kick and a new chord on the first of four."""
+    beats, onsets, path = heard(4, 120.0)
+    full, low, high, chord_change, treble, bass, probability = beat_events(beats, onsets, path).T
+    assert full.min() > 1.0
+    assert low[::4].min() > 2 * low[1::4].max()
+    assert high[1::2].min() > high[::4].max()  # the snare
+    # Every bar has a root of its own.
+    assert chord_change.tolist() == [
+        float(beat > 0 and beat % 4 == 0) for beat in range(len(beats))
+    ]
+    for change in (treble, bass, probability):
+        assert change[0] == 0.0
+        assert change[4::4].min() > 5 * change[1:4].max()
+
+
+def test_what_recurs_after_four_beats_speaks_for_four() -> None:
+    events = np.zeros((48, 7))
+    events[::4, 2] = 1.0
+    evidence = metre_evidence(events)
+    recurrence = evidence[:, 5 * 7 : 10 * 7].reshape(7, len(RECURRENCE_BEATS), 7)
+    assert not recurrence[:3].any()  # the hypotheses of three
+    for row in recurrence[3:]:
+        assert row[RECURRENCE_BEATS.index(4), 2] > 0.7
+        assert row[RECURRENCE_BEATS.index(8), 2] > 0.7
+        assert row[RECURRENCE_BEATS.index(3), 2] < 0.0
 
 
 @pytest.mark.parametrize("beats_per_bar", [3, 4])

@@ -17,6 +17,7 @@ from sounds import (
     tone,
 )
 
+from antiphon.analysis import onsets
 from antiphon.analysis.features import MEL_FLOOR_DB, MEL_RATE
 from antiphon.analysis.onsets import Envelope, Onsets, loudness_floor_db, onset_strength
 
@@ -146,6 +147,18 @@ def test_the_floor_lies_60_db_below_the_loud_frames() -> None:
     assert loudness_floor_db(log_mel) == pytest.approx(-80.0)
     assert loudness_floor_db(log_mel[:100]) == MEL_FLOOR_DB
     assert loudness_floor_db(log_mel[:0]) == MEL_FLOOR_DB
+
+
+def test_long_recordings_are_taken_in_parts_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = features_of(place([(t, tone(60, 0.5)) for t in TIMES], 4.2))
+    whole = onset_strength(features)
+    for frames in (10, 101):
+        monkeypatch.setattr(onsets, "_CHUNK_FRAMES", frames)
+        parts = onset_strength(features)
+        for name in ("full", "low", "high"):
+            np.testing.assert_allclose(
+                getattr(parts, name).strength, getattr(whole, name).strength, atol=1e-5
+            )
 
 
 def test_what_starts_far_below_the_music_is_not_heard() -> None:
