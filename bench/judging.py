@@ -113,5 +113,7 @@ def boundary_f(
     truth = np.array(bars) * score.bar_to_seconds(1) / speed
     found = np.array([(span.start_seconds, span.end_seconds) for span in sections.spans])
     found, _ = mir_eval.util.adjust_intervals(found, None, 0.0, truth.max())
+    # A section that begins at the very end is cut to nothing.
+    found = found[found[:, 1] > found[:, 0]]
     _, _, f = mir_eval.segment.detection(truth, found, window=window_seconds, trim=trim)
     return float(f)

@@ -103,6 +103,9 @@ class Tracks:
         found = (track for path in self.paths for track in _walk(path, seen))
         return itertools.islice(found, self.limit)
 
+    def __str__(self) -> str:
+        return ", ".join(repr(str(path)) for path in self.paths)
+
 
 def describe_library(
     tracks: Iterable[Path],
@@ -127,7 +130,7 @@ def describe_library(
     total = sum(1 for _ in tracks)
     if total == 0:
         raise AudioError(
-            "there is no audio here to describe; expected files whose names end in "
+            f"there is no audio here to describe: {tracks}; expected files whose names end in "
             + ", ".join(sorted(AUDIO_SUFFIXES))
         )
     state = LibraryState(state_folder, describing.settings_key)
