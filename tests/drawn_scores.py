@@ -8,7 +8,8 @@ from antiphon.notation import ALL_KEYS, CHORD_QUALITIES, Chord
 from antiphon.score import ChordSpan, Note, Score, Section, Track
 
 TICK_BEATS = 1 / 960
-_names = st.text(max_size=12).filter(lambda text: text.isprintable())
+_printable = st.characters(exclude_categories=("C", "Z"), include_characters=" ")
+_names = st.text(_printable, max_size=12)
 
 
 @st.composite
@@ -51,7 +52,7 @@ def _spans(draw: st.DrawFn, total: int) -> list[tuple[int, int]]:
 def scores(draw: st.DrawFn) -> Score:
     beats_per_bar, bars = draw(st.integers(1, 12)), draw(st.integers(1, 40))
     chord = st.builds(Chord, st.integers(0, 11), st.sampled_from(sorted(CHORD_QUALITIES)))
-    label = _names.filter(bool)
+    label = st.text(_printable, min_size=1, max_size=12)
     return Score(
         tempo_bpm=draw(st.floats(10, 500)),
         beats_per_bar=beats_per_bar,
