@@ -53,8 +53,13 @@ def test_the_wheel_works_in_an_empty_environment(built: Path, tmp_path: Path) ->
     subprocess.run([*pip, *constraints, wheel], check=True, timeout=600)
     antiphon = str(python.with_name("antiphon"))
 
-    options = ["--bars", "8", "--tempo", "120", "--seed", "1", "--output", "piece.wav"]
-    subprocess.run([antiphon, "arrange", *options], cwd=tmp_path, check=True, timeout=300)
+    options = ["--genre", "rock", "--bars", "12", "--tempo", "120", "--seed", "1"]
+    subprocess.run(
+        [antiphon, "arrange", *options, "--output", "piece.wav"],
+        cwd=tmp_path,
+        check=True,
+        timeout=300,
+    )
     described = subprocess.run(
         [antiphon, "describe", "piece.wav", "--json"],
         cwd=tmp_path,
