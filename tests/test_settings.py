@@ -71,8 +71,9 @@ def test_unknown_flag_is_an_error() -> None:
         settings.load({"colour": "red"})
 
 
-def test_broken_file_is_named() -> None:
-    Path("antiphon.toml").write_text("jobs = = 2\n")
+@pytest.mark.parametrize("content", [b"jobs = = 2\n", b"jobs = 2 # \xff\n"])
+def test_broken_file_is_named(content: bytes) -> None:
+    Path("antiphon.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=r"antiphon\.toml is not valid TOML"):
         settings.load()
 

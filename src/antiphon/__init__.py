@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     __version__: str
+    from antiphon.analysis import measure as measure
     from antiphon.audio import Waveform as Waveform
     from antiphon.controls import Controls as Controls
     from antiphon.description import Description as Description
@@ -34,6 +35,7 @@ _HOMES = {
     "Score": "antiphon.score",
     "Waveform": "antiphon.audio",
     "load_listener": "antiphon.listen.listener",
+    "measure": "antiphon.analysis",
 }
 
 __all__ = [*_HOMES, "__version__"]

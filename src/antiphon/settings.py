@@ -89,7 +89,7 @@ class _TomlFile(TomlConfigSettingsSource):
     def __init__(self, path: Path) -> None:
         try:
             super().__init__(Settings, toml_file=path)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid TOML: {error}") from error
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error

@@ -274,7 +274,22 @@ def test_less_than_a_short_term_window_has_no_range_and_says_so() -> None:
     loudness = meter(noise(2.9)[None], 22_050).loudness()
     assert loudness.integrated_lufs is not None
     assert loudness.range_lu is None
-    assert "more than 3 s" in (loudness.reason or "")
+    assert "two stretches of 3 s" in (loudness.reason or "")
     longer = meter(noise(3.2)[None], 22_050).loudness()
     assert longer.range_lu is not None
     assert longer.reason is None
+
+
+@pytest.mark.parametrize("sample_rate", [1000, 2000, 3000, 3999])
+def test_a_rate_below_the_weighting_filter_has_no_loudness(sample_rate: int) -> None:
+    noise = np.random.default_rng(0).standard_normal((1, sample_rate * 4)).astype(np.float32) * 0.1
+    meter = LevelMeter(sample_rate, 1)
+
+    meter.push(noise)
+
+    loudness = meter.loudness()
+    assert loudness.integrated_lufs is None
+    assert loudness.range_lu is None
+    assert loudness.reason is not None
+    assert f"{sample_rate} Hz is too low" in loudness.reason
+    assert loudness.true_peak_dbtp is not None

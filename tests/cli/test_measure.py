@@ -81,6 +81,14 @@ def test_a_folder_is_the_tracks_in_it(capsys: pytest.CaptureFixture[str], clicks
     assert json.loads(capsys.readouterr().out)["path"] == "b/1.wav"
 
 
+def test_a_folder_without_audio_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("nothing here").mkdir()
+
+    assert run(["measure", "nothing here"]) != 0
+
+    assert "error: nothing here is a folder" in capsys.readouterr().err
+
+
 def test_max_seconds_holds(
     capsys: pytest.CaptureFixture[str], clicks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

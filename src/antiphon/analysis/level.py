@@ -21,7 +21,8 @@ DYNAMICS_STEPS = 5
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
 RANGE_GATE_LU = -20.0
-SILENCE_DB = -60.0
+SILENCE_DB = -60.0  # full scale, mean of all channels
+MIN_LOUDNESS_RATE = 4000  # Hz; the shelf of the K-weighting lies at 1500 Hz
 
 OVERSAMPLING = 4
 HALF_TAPS = 10  # input samples either side of an interpolated one
@@ -45,7 +46,8 @@ class LevelMeter:
     def __init__(self, sample_rate: int, channels: int) -> None:
         self._rate = sample_rate
         self._gains = np.array(_CHANNEL_GAINS.get(channels, (1.0,) * channels))
-        self._numerator, self._denominator = _k_weighting(sample_rate)
+        self._weighs = sample_rate >= MIN_LOUDNESS_RATE
+        self._numerator, self._denominator = _k_weighting(max(sample_rate, MIN_LOUDNESS_RATE))
         self._state = np.zeros((channels, len(self._numerator) - 1))
         self._weighted = _StepEnergy(sample_rate)
         self._plain = _StepEnergy(sample_rate)
@@ -53,11 +55,12 @@ class LevelMeter:
         self._frames = 0
 
     def push(self, block: FloatArray) -> None:
-        weighted, self._state = scipy.signal.lfilter(
-            self._numerator, self._denominator, block, axis=1, zi=self._state
-        )
-        np.square(weighted, out=weighted)
-        self._weighted.push(self._gains @ weighted)
+        if self._weighs:
+            weighted, self._state = scipy.signal.lfilter(
+                self._numerator, self._denominator, block, axis=1, zi=self._state
+            )
+            np.square(weighted, out=weighted)
+            self._weighted.push(self._gains @ weighted)
         power = np.square(block).mean(axis=0)
         self._plain.push(power)
         self._peak.push(block)
@@ -66,6 +69,9 @@ class LevelMeter:
     def loudness(self) -> Loudness:
         peak = self._peak.finish()
         true_peak_dbtp = round(20.0 * float(np.log10(peak)), 2) if peak > 0 else None
+        if not self._weighs:
+            reason = f"{self._rate} Hz is too low a rate; loudness needs {MIN_LOUDNESS_RATE} Hz"
+            return Loudness(None, true_peak_dbtp, None, reason)
         blocks = self._block_power(BLOCK_STEPS)
         if not blocks.size:
             seconds = self._frames / self._rate
@@ -83,7 +89,7 @@ class LevelMeter:
         short_term = self._block_power(SHORT_TERM_STEPS)
         loud = short_term[_lufs(short_term) >= ABSOLUTE_GATE_LUFS]
         if loud.size < 2:
-            return None, "loudness range needs more than 3 s of sound"
+            return None, "loudness range needs two stretches of 3 s that are louder than -70 LUFS"
         loud = loud[_lufs(loud) >= float(_lufs(loud.mean())) + RANGE_GATE_LU]
         low, high = np.percentile(_lufs(loud), (10, 95))
         return round(float(high - low), 2), None

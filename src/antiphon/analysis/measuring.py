@@ -60,7 +60,7 @@ CHANCE_PULSE = 0.9  # divided by the root of the seconds
 MIN_CONCENTRATION = 0.08  # of spectral peaks on one tempered scale
 MIN_CONCENTRATION_WITHOUT_PULSE = 0.2
 MIN_PITCH_CLASSES = 2.5  # effective number; chords and keys need more than a drone or a fifth
-SILENCE_DB = -70.0  # loudest mel band of the loudest frame
+SILENT_BAND_DB = -70.0  # loudest mel band of the loudest frame
 GRID_SECONDS = 0.5  # chords are looked for on this grid where there is no beat
 NO_CHORD_SHARE = 0.03  # of the median salience; below, nothing sounds
 MAX_ALTERNATIVES = 4
@@ -282,11 +282,8 @@ def _chord_spans(chords: _ChordSegments, reason: str | None, seconds: float) -> 
 def _sections(
     features: Features, chroma: Chroma, rhythm: _Rhythm, bars: Bars | None, quiet: str | None
 ) -> Spans:
-    reason = quiet
     if bars is None or rhythm.beat_frames is None:
-        reason = reason or f"no bars were found: {_metre(rhythm, bars).reason}"
-    if reason is not None or bars is None or rhythm.beat_frames is None:
-        return Spans(None, reason=reason)
+        return Spans(None, reason=quiet or f"no bars were found: {_metre(rhythm, bars).reason}")
     seconds = features.duration_seconds
     lines = metre.bar_lines_seconds(rhythm.beat_frames, bars, seconds)
     if len(lines) - 1 < form.MIN_BARS:
@@ -320,7 +317,7 @@ def _pitch(tracker: PitchTracker) -> Pitch:
 
 def _silence_reason(features: Features) -> str | None:
     loudest_db = float(features.log_mel.max()) if len(features.log_mel) else -np.inf
-    return "the recording is silent" if loudest_db < SILENCE_DB else None
+    return "the recording is silent" if loudest_db < SILENT_BAND_DB else None
 
 
 def _unpitched_reason(seconds: float, chroma: Chroma, rhythm: _Rhythm) -> str | None:

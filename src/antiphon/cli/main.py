@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -72,6 +73,9 @@ def _program(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program; the exit code. Every error is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):  # what the terminal's encoding lacks is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     threads.use_one()
     given = _normalised(sys.argv[1:] if arguments is None else arguments)
     try:

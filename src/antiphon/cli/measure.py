@@ -57,5 +57,7 @@ def _with_folders(paths: list[str]) -> list[str]:
         if console.is_url(path) or not Path(path).is_dir():
             found.append(path)
             continue
-        found += [str(track) for track in Tracks((Path(path),))]
+        tracks = [str(track) for track in Tracks((Path(path),))]
+        # An empty folder stands for itself, so that opening it says what is wrong.
+        found += tracks or [path]
     return found
