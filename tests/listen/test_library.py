@@ -157,6 +157,18 @@ class TestRun:
         assert run_fake(library, tmp_path / "state", outputs, fake).tally.failed == 0
         assert not (tmp_path / "out.failed.jsonl").exists()
 
+    def test_each_folder_keeps_a_ledger_of_its_own(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "bad.wav").write_bytes(f"damaged:{name}".encode())
+        ledgers = [
+            run_fake(tmp_path / name, tmp_path / "state").tally.ledger for name in ("a", "b", "a")
+        ]
+        assert ledgers[0] == ledgers[2] != ledgers[1]
+        for name, ledger in zip(("a", "b"), ledgers, strict=False):
+            assert ledger is not None
+            assert [line["path"] for line in lines(ledger)] == [str(tmp_path / name / "bad.wav")]
+
     def test_limit_takes_the_first(self, tmp_path: Path) -> None:
         fill(tmp_path / "lib", 5)
         outputs = Outputs(jsonl=tmp_path / "out.jsonl")

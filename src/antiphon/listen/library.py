@@ -108,7 +108,7 @@ class Tracks:
 
 
 def describe_library(
-    tracks: Iterable[Path],
+    tracks: Tracks,
     describing: Describing,
     outputs: Outputs,
     state_folder: Path,
@@ -140,7 +140,8 @@ def describe_library(
         with WorkerPool(task, jobs, options.track_timeout_seconds) as pool:
             walker = _Walker(tracks, total, outputs, state, run, pool, on_progress, should_stop)
             walker.walk_until_settled()
-        tally = write_results(tracks, state, outputs.jsonl)
+        ledger = outputs.ledger(tracks.paths, state_folder, describing.settings_key)
+        tally = write_results(tracks, state, outputs.jsonl, ledger)
     return Summary(walker.described, tally, should_stop(), time.monotonic() - started)
 
 

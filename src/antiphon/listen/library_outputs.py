@@ -6,6 +6,7 @@ bytes. Knows no worker and no measuring.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -62,6 +63,17 @@ class Outputs:
                 raise ConfigError(
                     f"{str(self.jsonl)!r} exists and is no JSONL file; choose another for --jsonl"
                 )
+
+    def ledger(self, roots: Iterable[Path], state_folder: Path, settings_key: str) -> Path:
+        """Where failures are listed: beside the JSONL, else in a file of these roots and settings.
+
+        One file for all runs would be lost to the next run, of another folder.
+        """
+        if self.jsonl is not None:
+            return self.jsonl.with_suffix(".failed.jsonl")
+        names = sorted({os.fsencode(root.absolute()) for root in roots})
+        name = hashlib.blake2b(b"\0".join([settings_key.encode(), *names]), digest_size=16)
+        return state_folder / "ledgers" / f"{name.hexdigest()}.jsonl"
 
     def write_beside(self, track: Path, description: Description) -> None:
         """Write what lies beside `track`. Raises StorageError."""
@@ -145,12 +157,17 @@ def check_place(track: Path) -> None:
         )
 
 
-def write_results(tracks: Iterable[Path], state: LibraryState, jsonl: Path | None) -> Tally:
+def write_results(
+    tracks: Iterable[Path], state: LibraryState, jsonl: Path | None, ledger: Path
+) -> Tally:
     """Write the JSONL, if wanted, and the ledger of failures in the order of `tracks`.
 
     Each appears whole or not at all. Without failures there is no ledger.
     """
-    ledger = jsonl.with_suffix(".failed.jsonl") if jsonl else state.folder / "failed.jsonl"
+    try:
+        ledger.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise files.storage_error("create", ledger.parent, error) from error
     done = failed = not_reached = 0
     with _writer(jsonl) as write_line, _writer(ledger) as write_failure:
         for standing in standings(tracks, state):
