@@ -272,6 +272,15 @@ class TestOutputs:
         with pytest.raises(ConfigError, match="exists and is no JSONL file"):
             run_fake(tmp_path / "lib", tmp_path / "state", Outputs(jsonl=track))
 
+    @pytest.mark.parametrize("content", ['{"name": "mine"}', '{\n  "path": 1\n}', "{" * 99999])
+    def test_other_json_is_not_overwritten(self, tmp_path: Path, content: str) -> None:
+        other = tmp_path / "package.json"
+        other.write_text(content)
+        with pytest.raises(ConfigError, match=r"package\.json.*choose another"):
+            Outputs(jsonl=other).check()
+        other.write_text("")
+        Outputs(jsonl=other).check()
+
     def test_missing_folder_is_found_before_the_work(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="folder does not exist"):
             Outputs(jsonl=tmp_path / "no" / "out.jsonl").check()

@@ -58,11 +58,11 @@ class Outputs:
             return
         if not self.jsonl.is_file():
             raise ConfigError(f"--jsonl is {str(self.jsonl)!r}, which is no file; name a file")
-        with self.jsonl.open("rb") as file:  # a recording named by mistake would be lost
-            if file.read(1) not in (b"", b"{"):
-                raise ConfigError(
-                    f"{str(self.jsonl)!r} exists and is no JSONL file; choose another for --jsonl"
-                )
+        if not _holds_records(self.jsonl):  # a file named by mistake would be lost
+            raise ConfigError(
+                f"{str(self.jsonl)!r} exists and is no JSONL file of descriptions; "
+                "choose another for --jsonl, or move it away"
+            )
 
     def ledger(self, roots: Iterable[Path], state_folder: Path, settings_key: str) -> Path:
         """Where failures are listed: beside the JSONL, else in a file of these roots and settings.
@@ -184,6 +184,22 @@ def write_results(
     if not failed:
         ledger.unlink(missing_ok=True)
     return Tally(done, failed, not_reached, ledger if failed else None)
+
+
+def _holds_records(path: Path) -> bool:
+    """Whether the first line of `path` is a record of ours, or there is none."""
+    try:
+        with path.open("rb") as file:
+            if file.read(1) not in (b"", b"{"):  # a recording may be one line of gigabytes
+                return False
+            file.seek(0)
+            line = file.readline()
+        record = json.loads(line) if line else {"path": "", "texts": {}}
+    except OSError as error:
+        raise files.storage_error("read", path, error) from error
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and {"path", "texts"} <= record.keys()
 
 
 @contextmanager
