@@ -309,7 +309,7 @@ class _TrackWorker:
 
 def _walk(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
     """`path` itself, or the tracks below it in the order of their paths."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         yield path
         return
     folder = path.stat()
@@ -325,7 +325,7 @@ def _walk(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         entry = path / name
         if name.startswith("."):
             continue
-        if entry.is_dir():
+        if os.path.isdir(entry):
             yield from _walk(entry, seen)
         elif entry.suffix.lower() in AUDIO_SUFFIXES:
             yield entry
