@@ -25,6 +25,7 @@ from sounds import (
     piece,
     pink_noise,
     place,
+    seconds_axis,
     sine,
     strike,
     thump,
@@ -203,6 +204,19 @@ def test_a_steady_sine_has_a_tuning_but_no_key() -> None:
     assert_kept_back(facts, ("key", "chords"), "only about 1.0 different notes")
     assert facts.timbre.brightness_hz == pytest.approx(445.0, rel=0.01)
     assert facts.timbre.percussive_share == pytest.approx(0.0, abs=0.02)
+
+
+@pytest.mark.parametrize("strokes_per_second", [0, 2], ids=["held", "repeated"])
+@pytest.mark.parametrize("weakening", [0.0, 1.0], ids=["buzz", "sawtooth"])
+def test_the_overtones_of_a_single_tone_are_no_chord(
+    strokes_per_second: int, weakening: float
+) -> None:
+    """Hum of the mains, a sawtooth: their overtones spell a major chord with a seventh."""
+    partials = [sine(110.0 * n, SECONDS, 0.1 / n**weakening) for n in range(1, 40)]
+    sound = np.sum(partials, axis=0) + noise(SECONDS, 0.01)
+    if strokes_per_second:
+        sound *= np.exp(-6.0 * (seconds_axis(SECONDS) % (1 / strokes_per_second)))
+    assert_kept_back(measure(mono(sound)), ("key", "chords"), "one sound is held or repeated")
 
 
 def test_one_chord_in_a_long_silence_has_no_tempo() -> None:

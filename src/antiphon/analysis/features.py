@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -96,6 +96,25 @@ class Framer:
         yield from self.push(np.zeros(self._window - self._window // 2 - 1, np.float32))
 
 
+class _Rows(Generic[Number]):
+    """Rows that grow in one piece of memory.
+
+    Thousands of small arrays would have to be joined by copying, and what they took would not go
+    back to the system: of two hours, 85 MB.
+    """
+
+    def __init__(self, kind: type[Number], *width: int) -> None:
+        self._kind, self._width = kind, width
+        self._bytes = bytearray()
+
+    def append(self, rows: NDArray[np.number]) -> None:
+        self._bytes += rows.astype(self._kind).tobytes()
+
+    def whole(self) -> NDArray[Number]:
+        """All rows [N, *width], without a copy; nothing can be appended any more."""
+        return np.frombuffer(self._bytes, self._kind).reshape(-1, *self._width)
+
+
 class FeatureExtractor:
     """Push mono samples [T] at SAMPLE_RATE block by block, then take `finish()`."""
 
@@ -104,12 +123,12 @@ class FeatureExtractor:
         self._note_framer = Framer(NOTE_WINDOW, NOTE_HOP)
         self._chroma_framer = Framer(CHROMA_WINDOW, CHROMA_HOP)
         self._before = np.zeros((NOTE_LAG, _NOTE_FILTERS.shape[1]), np.float32)
-        self._note_rise: list[FloatArray] = []
-        self._log_mel: list[NDArray[np.float16]] = []
-        self._treble: list[NDArray[np.float16]] = []
-        self._bass: list[NDArray[np.float16]] = []
-        self._tuning_vector: list[NDArray[np.complex64]] = []
-        self._peak_weight: list[FloatArray] = []
+        self._note_rise = _Rows(np.float32)
+        self._log_mel = _Rows(np.float16, MEL_BANDS)
+        self._treble = _Rows(np.float16, PITCH_BINS)
+        self._bass = _Rows(np.float16, PITCH_BINS)
+        self._tuning_vector = _Rows(np.complex64)
+        self._peak_weight = _Rows(np.float32)
         self._centroid_sum = 0.0
         self._magnitude_sum = 0.0
         self._samples = 0
@@ -131,12 +150,12 @@ class FeatureExtractor:
         for frames in self._chroma_framer.flush():
             self._take_peaks(frames)
         return Features(
-            log_mel=_joined(self._log_mel),
-            note_rise=_joined(self._note_rise),
-            treble=_joined(self._treble),
-            bass=_joined(self._bass),
-            tuning_vector=_joined(self._tuning_vector),
-            peak_weight=_joined(self._peak_weight),
+            log_mel=self._log_mel.whole(),
+            note_rise=self._note_rise.whole(),
+            treble=self._treble.whole(),
+            bass=self._bass.whole(),
+            tuning_vector=self._tuning_vector.whole(),
+            peak_weight=self._peak_weight.whole(),
             centroid_hz=(
                 self._centroid_sum / self._magnitude_sum if self._magnitude_sum > 0 else None
             ),
@@ -149,7 +168,7 @@ class FeatureExtractor:
         self._centroid_sum += float(magnitude.sum(axis=0) @ _MEL_BIN_HZ)
         power = np.square(magnitude, out=magnitude) @ _MEL_FILTERS  # [n, MEL_BANDS]
         log_power = 10.0 * np.log10(power + 10.0 ** (MEL_FLOOR_DB / 10.0))
-        self._log_mel.append(log_power.astype(np.float16))
+        self._log_mel.append(log_power)
 
     def _take_notes(self, frames: FloatArray) -> None:
         magnitude = np.abs(scipy.fft.rfft(frames * _NOTE_TAPER, axis=1)[:, : len(_NOTE_FILTERS)])
@@ -181,22 +200,15 @@ class FeatureExtractor:
         cell = frame * PITCH_BINS + fine_bin
         for kept, weight in ((self._treble, treble), (self._bass, bass)):
             salience = np.bincount(cell, weight, count * PITCH_BINS)
-            kept.append(salience.reshape(count, PITCH_BINS).astype(np.float16))
+            kept.append(salience.reshape(count, PITCH_BINS))
         deviation = 2.0 * np.pi * (pitch - np.round(pitch))
         # Linear magnitude here: the strong peaks are the notes, the many weak ones noise.
         weight = strength * treble
         vector = np.bincount(frame, weight * np.cos(deviation), count) + 1j * np.bincount(
             frame, weight * np.sin(deviation), count
         )
-        self._tuning_vector.append(vector.astype(np.complex64))
-        self._peak_weight.append(np.bincount(frame, weight, count).astype(np.float32))
-
-
-def _joined(parts: list[NDArray[Number]]) -> NDArray[Number]:
-    """Concatenate, and let go of the parts at once: with all of them kept, two hours do not fit."""
-    whole = np.concatenate(parts)
-    parts.clear()
-    return whole
+        self._tuning_vector.append(vector)
+        self._peak_weight.append(np.bincount(frame, weight, count))
 
 
 def _taper(window: int) -> FloatArray:

@@ -6,9 +6,12 @@ from each of the twelve roots, so what is fitted in one key holds in all.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from antiphon.analysis.features import CHROMA_RATE, MEL_RATE, PITCH_BINS, Features
@@ -16,11 +19,14 @@ from antiphon.analysis.linear import DoubleArray, load_model, log_softmax
 from antiphon.notation import ALL_KEYS
 
 FloatArray = NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 SEMITONE_WIDTH = 0.2  # semitones; how far from its place a peak still counts for a pitch class
 CHORD_CHANGE_COST = 3.0  # nats; what a change of chord must explain
 CHANGE_FRAMES = 4  # chroma frames compared before and after a moment, 0.37 s
 SKIPPED_FRAMES = 2  # those whose window holds the moment itself
+_CHUNK_ROWS = 1024
+VARIETY_FRAMES = 5  # 0.47 s: longer than a vibrato's period
 
 # Albrecht & Shanahan 2013, "The use of large corpora to train a new type of key-finding
 # algorithm", table 2: how often each degree sounds, from the tonic upwards.
@@ -54,9 +60,22 @@ def tuned_chroma(features: Features) -> Chroma:
     distance = (bins - centres + PITCH_BINS / 2) % PITCH_BINS - PITCH_BINS / 2
     fold = np.exp(-0.5 * (distance / (SEMITONE_WIDTH * step)) ** 2).astype(np.float32)
     treble, bass = (
-        salience.astype(np.float32) @ fold for salience in (features.treble, features.bass)
+        np.concatenate([rows.astype(np.float32) @ fold for rows in _chunks(salience)])
+        for salience in (features.treble, features.bass)
     )
     return Chroma(treble, bass, cents, concentration)
+
+
+def variety(chroma: Chroma) -> float:
+    """Mean distance, 1 - cosine, of half-second pitch classes from those of the whole, 0..1.
+
+    A single sound that is held or repeated, whatever its overtones, has none: 0.002 and less.
+    One-chord vamps have 0.014 and more.
+    """
+    rows = scipy.ndimage.uniform_filter1d(chroma.treble.astype(float), VARIETY_FRAMES, axis=0)
+    mean = _unit(chroma.treble.mean(axis=0, dtype=float))
+    salience = float(np.linalg.norm(rows, axis=1).sum())  # what is soft is mostly noise
+    return 1.0 - float((rows @ mean).sum()) / salience if salience > 0 else 0.0
 
 
 class HarmonicChange:
@@ -112,7 +131,12 @@ class ChordPath:
 def chord_path(chroma: Chroma, times_seconds: DoubleArray) -> ChordPath:
     """The likeliest major or minor triad of each segment between `times_seconds` [N + 1]."""
     treble, bass = segment_chroma(chroma, times_seconds)
-    log_probabilities = chord_log_probabilities(chord_evidence(treble, bass))
+    log_probabilities = np.concatenate(
+        [
+            chord_log_probabilities(chord_evidence(*rows))
+            for rows in zip(_chunks(treble), _chunks(bass), strict=True)
+        ]
+    )
     states = _smoothest_path(log_probabilities, CHORD_CHANGE_COST)
     return ChordPath(states, np.exp(log_probabilities), treble, bass)
 
@@ -194,6 +218,13 @@ def _smoothest_path(log_probabilities: DoubleArray, change_cost: float) -> NDArr
     for step in range(count - 1, 0, -1):
         path[step - 1] = came_from[step, path[step]]
     return path
+
+
+def _chunks(rows: NDArray[Number]) -> Iterator[NDArray[Number]]:
+    """`rows` piece by piece, so that what is computed from them stays small for hours of sound."""
+    yield rows[:_CHUNK_ROWS]
+    for start in range(_CHUNK_ROWS, len(rows), _CHUNK_ROWS):
+        yield rows[start : start + _CHUNK_ROWS]
 
 
 def _unit(rows: DoubleArray) -> DoubleArray:

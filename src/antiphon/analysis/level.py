@@ -1,7 +1,7 @@
 """Loudness, true peak, loudness range, dynamics and silence in one streamed pass.
 
-Integrated loudness and its gating: ITU-R BS.1770-4; loudness range: EBU Tech 3342. The filter
-coefficients are pyloudnorm's, the gating is ours because pyloudnorm takes whole arrays only.
+Integrated loudness and its gating: ITU-R BS.1770-4; loudness range: EBU Tech 3342. The gating
+is ours because pyloudnorm's takes whole arrays only.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
-from pyloudnorm import Meter
 
 from antiphon.facts import SILENCE_FLOOR_DB, Dynamics, Loudness, Silence
+from antiphon.loudness import k_weighting
 
 STEP_SECONDS = 0.1  # blocks of 400 ms overlap by 75 %, so everything is a sum over 100 ms
 BLOCK_STEPS = 4
@@ -47,7 +47,7 @@ class LevelMeter:
         self._rate = sample_rate
         self._gains = np.array(_CHANNEL_GAINS.get(channels, (1.0,) * channels))
         self._weighs = sample_rate >= MIN_LOUDNESS_RATE
-        self._numerator, self._denominator = _k_weighting(max(sample_rate, MIN_LOUDNESS_RATE))
+        self._numerator, self._denominator = k_weighting(max(sample_rate, MIN_LOUDNESS_RATE))
         self._state = np.zeros((channels, len(self._numerator) - 1))
         self._weighted = _StepEnergy(sample_rate)
         self._plain = _StepEnergy(sample_rate)
@@ -214,15 +214,6 @@ class TruePeakMeter:
         windows = np.lib.stride_tricks.sliding_window_view(samples, width)[::_ROW]
         interpolated = windows[candidates] @ self._matrix  # [rows, (factor - 1) * _ROW]
         self._maximum = max(self._maximum, float(interpolated.max()), -float(interpolated.min()))
-
-
-def _k_weighting(sample_rate: int) -> tuple[DoubleArray, DoubleArray]:
-    """Both stages of BS.1770's K-weighting as one filter: numerator and denominator."""
-    numerator, denominator = np.ones(1), np.ones(1)
-    for stage in Meter(sample_rate)._filters.values():
-        numerator = np.convolve(numerator, stage.b)
-        denominator = np.convolve(denominator, stage.a)
-    return numerator, denominator
 
 
 def _lufs(power: DoubleArray | np.floating) -> DoubleArray:

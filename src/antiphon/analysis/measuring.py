@@ -60,6 +60,7 @@ CHANCE_PULSE = 0.9  # divided by the root of the seconds
 MIN_CONCENTRATION = 0.08  # of spectral peaks on one tempered scale
 MIN_CONCENTRATION_WITHOUT_PULSE = 0.2
 MIN_PITCH_CLASSES = 2.5  # effective number; chords and keys need more than a drone or a fifth
+MIN_VARIETY = 0.006  # of pitch classes over time, see `harmony.variety`
 SILENT_BAND_DB = -70.0  # loudest mel band of the loudest frame
 GRID_SECONDS = 0.5  # chords are looked for on this grid where there is no beat
 NO_CHORD_SHARE = 0.03  # of the median salience; below, nothing sounds
@@ -88,7 +89,7 @@ def measure(
 ) -> Facts:
     """Measure a recording: a path, the bytes of a file, a binary file object or a Waveform.
 
-    Streams: memory grows by about 50 MB an hour of sound. `pitch` adds the pitch track of a single
+    Streams: memory grows by about 80 MB an hour of sound. `pitch` adds the pitch track of a single
     voice; `limits` and `isolated` are those of `audio.open_stream`, whose errors it raises, also
     AudioTooShortError for a Waveform without samples.
     """
@@ -341,6 +342,8 @@ def _too_few_notes(chroma: Chroma) -> str | None:
     pitch_classes = float(np.exp(entropy))
     if pitch_classes < MIN_PITCH_CLASSES:
         return f"only about {pitch_classes:.1f} different notes sound: chords and key are open"
+    if harmony.variety(chroma) < MIN_VARIETY:  # overtones of one tone look like a chord
+        return "one sound is held or repeated and no note changes: chords and key are open"
     return None
 
 

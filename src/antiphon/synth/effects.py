@@ -6,9 +6,9 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from antiphon.audio.waveform import FloatArray, Waveform
+from antiphon.loudness import k_weighting_gains
 
 TARGET_LUFS = -17.0
 CEILING_DB = -1.2  # sample peak; leaves room for the peaks between samples
@@ -95,7 +95,8 @@ def loudness_lufs(mix: FloatArray, sample_rate: int) -> float:
     if count == 0:
         mix = np.pad(mix, ((0, 0), (0, size - mix.shape[1])))
         count = 1
-    weights = k_weighting(np.fft.rfftfreq(size, 1 / sample_rate)) ** 2
+    gains = k_weighting_gains(np.fft.rfftfreq(size, 1 / sample_rate))
+    weights = np.square(gains).astype(np.float32)
     powers = []
     stride = 2 if count > 100 else 1
     for first in range(0, count, 32):
@@ -110,20 +111,6 @@ def loudness_lufs(mix: FloatArray, sample_rate: int) -> float:
         return float("-inf")
     gate = max(gate, 0.1 * float(power[power > gate].mean()))  # 10 LU below the first mean
     return float(-0.691 + 10.0 * np.log10(power[power > gate].mean()))
-
-
-def k_weighting(hertz: NDArray[np.floating]) -> FloatArray:
-    """Magnitude of the two filters of BS.1770 at `hertz` (their bilinear form at 48 kHz)."""
-    warped = np.tan(np.pi * np.minimum(hertz, 23900.0) / 48000.0)
-    s = 1j * warped / np.tan(np.pi * 1681.974450955533 / 48000.0)
-    high = 10.0 ** (3.999843853973347 / 20.0)
-    shelf = (high * s**2 + high**0.4996667741545416 * s / 0.7071752369554196 + 1.0) / (
-        s**2 + s / 0.7071752369554196 + 1.0
-    )
-    s = 1j * warped / np.tan(np.pi * 38.13547087602444 / 48000.0)
-    high_pass = s**2 / (s**2 + s / 0.5003270373238773 + 1.0)
-    magnitude: FloatArray = np.abs(shelf * high_pass).astype(np.float32)
-    return magnitude
 
 
 def master(mix: FloatArray, sample_rate: int) -> None:

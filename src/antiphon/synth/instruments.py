@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.audio.waveform import FloatArray
-from antiphon.synth.effects import k_weighting
+from antiphon.loudness import k_weighting_gains
 from antiphon.synth.timbres import Noise, Timbre
 
 VELOCITY_LAYERS = 4
@@ -51,7 +51,7 @@ def render_note(
     """
     rng = np.random.default_rng([seed, pitch, layer])
     ratios, levels, rates = _partials(timbre, pitch, layer, sample_rate)  # [K]
-    power = ((levels * k_weighting(pitch_hz(pitch) * ratios)) ** 2).sum() / 2.0
+    power = ((levels * k_weighting_gains(pitch_hz(pitch) * ratios)) ** 2).sum() / 2.0
     frames = max(1, round(seconds * sample_rate))
     times = np.arange(-(-frames // HOP) + 1) * (HOP / sample_rate)  # [M]
     envelopes = _envelopes(timbre, ratios, rates, times)  # [M, K]
