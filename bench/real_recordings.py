@@ -55,6 +55,7 @@ class Comparison:
 
 def fetch() -> None:
     """Download the packages and unpack them beside each other; nothing is installed."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for package in PACKAGES:
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run(["apt-get", "download", "--quiet", package], cwd=folder, check=True)

@@ -30,43 +30,13 @@ from antiphon.exports import (
     write_captions,
 )
 from antiphon.facts import (
-    Beats,
-    Clipping,
-    DamageReport,
-    Dynamics,
     Facts,
-    KeyEstimate,
-    Loudness,
-    Metre,
-    Silence,
-    Spans,
-    Tempo,
-    Timbre,
-    Tuning,
 )
+from bare_facts import bare_facts
 
 pytestmark = pytest.mark.unit
 
-FACTS = Facts(
-    path="song.wav",
-    duration_seconds=1.0,
-    sample_rate=16_000,
-    channels=1,
-    tempo=Tempo(None, reason="too short"),
-    beats=Beats(None),
-    downbeats=Beats(None),
-    metre=Metre(None),
-    tuning=Tuning(None),
-    key=KeyEstimate(None),
-    chords=Spans(None),
-    sections=Spans(None),
-    loudness=Loudness(None, None, None),
-    dynamics=Dynamics(0.1, ()),
-    silence=Silence(None),
-    clipping=Clipping(0),
-    timbre=Timbre(None, None),
-    damage=DamageReport(1.0, 1.0),
-)
+FACTS = bare_facts("song.wav")
 OURS = "antiphon-signal"
 THEIRS = "gguf_Q6_K"
 

@@ -10,49 +10,18 @@ import pytest
 from antiphon.analysis import Adherence, adherence
 from antiphon.controls import Controls
 from antiphon.facts import (
-    Beats,
-    Clipping,
-    DamageReport,
-    Dynamics,
-    Facts,
     KeyEstimate,
-    Loudness,
     Metre,
-    Silence,
-    Spans,
     Tempo,
-    Timbre,
-    Tuning,
 )
 from antiphon.notation import Key
+from bare_facts import bare_facts
 
 pytestmark = pytest.mark.unit
 
-HEARD = Facts(
-    path=None,
-    duration_seconds=30.0,
-    sample_rate=44_100,
-    channels=2,
-    tempo=Tempo(120.0, 0.9),
-    beats=Beats((0.5, 1.0)),
-    downbeats=Beats((0.5,)),
-    metre=Metre(4, 0.9),
-    tuning=Tuning(0.0),
-    key=KeyEstimate("C# minor", 0.9, "E major"),
-    chords=Spans(()),
-    sections=Spans(()),
-    loudness=Loudness(-14.0, -1.0, 3.0),
-    dynamics=Dynamics(0.5, ()),
-    silence=Silence(0.0),
-    clipping=Clipping(0),
-    timbre=Timbre(2000.0, 0.3),
-    damage=DamageReport(30.0, 30.0),
-)
-UNHEARD = replace(
-    HEARD,
-    tempo=Tempo(None, reason="too short"),
-    metre=Metre(None, reason="too short"),
-    key=KeyEstimate(None, reason="too short"),
+UNHEARD = bare_facts(duration_seconds=30.0)
+HEARD = replace(
+    UNHEARD, tempo=Tempo(120.0, 0.9), metre=Metre(4, 0.9), key=KeyEstimate("C# minor", 0.9)
 )
 
 

@@ -53,6 +53,17 @@ def test_one_file_as_json_and_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert not (Path(os.environ["ANTIPHON_STATE"])).exists()  # nothing to remember
 
 
+def test_what_lies_beside_another_track_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    write_clicks(Path("song.flac"))
+    write_clicks(Path("song.wav"), bpm=90.0)
+    assert run(["describe", "song.flac", "--info"]) == 0
+    before = Path("song.INFO").read_bytes()
+    assert run(["describe", "song.wav", "--info", "--jsonl", "out.jsonl"]) == 2
+    assert "song.wav and song.flac have the same name" in capsys.readouterr().err
+    assert Path("song.INFO").read_bytes() == before
+    assert not Path("out.jsonl").exists()  # nothing of what failed
+
+
 def test_a_library(capsys: pytest.CaptureFixture[str]) -> None:
     fill(Path("lib"), 4)
     Path("lib/broken.wav").write_bytes(b"RIFF but no more")

@@ -8,10 +8,8 @@ import pytest
 
 from antiphon.cli.summary import clock, facts_lines
 from antiphon.facts import (
-    Beats,
     Clipping,
     DamageReport,
-    Dynamics,
     Facts,
     KeyEstimate,
     Loudness,
@@ -25,29 +23,10 @@ from antiphon.facts import (
     Timbre,
     Tuning,
 )
+from bare_facts import WHY, bare_facts
 
 pytestmark = pytest.mark.unit
-WHY = "too short"
-NOTHING = Facts(
-    path=None,
-    duration_seconds=0.5,
-    sample_rate=44100,
-    channels=6,
-    tempo=Tempo(None, reason=WHY),
-    beats=Beats(None, reason=WHY),
-    downbeats=Beats(None, reason=WHY),
-    metre=Metre(None, reason=WHY),
-    tuning=Tuning(None, reason=WHY),
-    key=KeyEstimate(None, reason=WHY),
-    chords=Spans(None, reason=WHY),
-    sections=Spans(None, reason=WHY),
-    loudness=Loudness(None, None, None, reason=WHY),
-    dynamics=Dynamics(0.1, ()),
-    silence=Silence(None, reason=WHY),
-    clipping=Clipping(0),
-    timbre=Timbre(None, None, reason=WHY),
-    damage=DamageReport(0.5, None),
-)
+NOTHING = replace(bare_facts(duration_seconds=0.5), channels=6)
 
 
 def row(facts: Facts, label: str) -> str:

@@ -14,47 +14,8 @@ from pathlib import Path
 
 from antiphon.description import Description, Provenance
 from antiphon.errors import AudioDecodeError, DiskFullError
-from antiphon.facts import (
-    Beats,
-    Clipping,
-    DamageReport,
-    Dynamics,
-    Facts,
-    KeyEstimate,
-    Loudness,
-    Metre,
-    Silence,
-    Spans,
-    Tempo,
-    Timbre,
-    Tuning,
-)
 from antiphon.listen.library import Outputs, RunOptions, Summary, Tracks, describe_library
-
-UNKNOWN = "not looked for"
-
-
-def facts(path: str | None = None) -> Facts:
-    return Facts(
-        path=path,
-        duration_seconds=1.0,
-        sample_rate=8000,
-        channels=1,
-        tempo=Tempo(None, reason=UNKNOWN),
-        beats=Beats(None, reason=UNKNOWN),
-        downbeats=Beats(None, reason=UNKNOWN),
-        metre=Metre(None, reason=UNKNOWN),
-        tuning=Tuning(None, reason=UNKNOWN),
-        key=KeyEstimate(None, reason=UNKNOWN),
-        chords=Spans(None, reason=UNKNOWN),
-        sections=Spans(None, reason=UNKNOWN),
-        loudness=Loudness(None, None, None, reason=UNKNOWN),
-        dynamics=Dynamics(0.1, (-20.0, -21.5)),
-        silence=Silence(0.0),
-        clipping=Clipping(0),
-        timbre=Timbre(1000.0, 0.5),
-        damage=DamageReport(1.0, 1.0),
-    )
+from bare_facts import bare_facts
 
 
 @dataclass(frozen=True)
@@ -91,7 +52,7 @@ class FakeDescribing:
             track.write_bytes(b"edited")
         text = f"A piece of hash {hashlib.sha256(content).hexdigest()}."
         provenance = Provenance("fake", None, None, {}, "1")
-        return Description(str(track), {"full": text}, facts(str(track)), provenance)
+        return Description(str(track), {"full": text}, bare_facts(str(track)), provenance)
 
 
 def fill(folder: Path, count: int) -> None:

@@ -51,6 +51,11 @@ class TestTracks:
         (tmp_path / "take").touch()
         assert list(Tracks((tmp_path / "take",))) == [tmp_path / "take"]
 
+    def test_a_path_given_twice_counts_once(self, tmp_path: Path) -> None:
+        first, second = tmp_path / "b.wav", tmp_path / "a.wav"
+        given = (first, second, first, tmp_path / "x" / ".." / second.name)
+        assert list(Tracks(given)) == [first, second]
+
     def test_links_in_a_circle_end(self, tmp_path: Path) -> None:
         for name in ("a", "b"):
             (tmp_path / name).mkdir()

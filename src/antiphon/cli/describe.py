@@ -149,10 +149,10 @@ def _describe_one(
     with console.local_file(source) as path:
         found = describing.load()(path)
     description = replace(found, path=source, facts=found.facts.with_path(source))
-    if outputs.jsonl:
-        atomic_write(outputs.jsonl, json_line(description.to_json()))
     if outputs.beside:
         outputs.write_beside(Path(source), description)
+    if outputs.jsonl:
+        atomic_write(outputs.jsonl, json_line(description.to_json()))
     if show:
         show(description)
 

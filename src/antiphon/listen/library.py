@@ -27,7 +27,6 @@ from antiphon.errors import AntiphonError, AudioError, DiskFullError, StorageErr
 from antiphon.listen.library_outputs import (
     Outputs,
     Tally,
-    check_place,
     from_record,
     to_record,
     write_results,
@@ -100,7 +99,10 @@ class Tracks:
 
     def __iter__(self) -> Iterator[Path]:
         seen: set[tuple[int, int]] = set()
-        found = (track for path in self.paths for track in _walk(path, seen))
+        distinct: dict[str, Path] = {}
+        for path in self.paths:
+            distinct.setdefault(os.path.abspath(path), path)
+        found = (track for path in distinct.values() for track in _walk(path, seen))
         return itertools.islice(found, self.limit)
 
     def __str__(self) -> str:
@@ -261,7 +263,6 @@ class _TrackWorker:
             if entry.status == "failed":
                 return "failed"
             if self._outputs.beside:
-                check_place(track)
                 description = fresh or from_record(self._state.record(identity), track)
                 self._outputs.write_beside(track, description)
         except DiskFullError:

@@ -76,7 +76,12 @@ class Outputs:
         return state_folder / "ledgers" / f"{name.hexdigest()}.jsonl"
 
     def write_beside(self, track: Path, description: Description) -> None:
-        """Write what lies beside `track`. Raises StorageError."""
+        """Write what lies beside `track`.
+
+        Raises StorageError, ConfigError where another track comes first to the same file.
+        """
+        if self.beside:
+            _check_place(track)
         if self.info:
             merged = exports.merge_info(
                 track, description, prompt_set=self.prompt_set, overwrite=self.overwrite
@@ -143,20 +148,6 @@ def standings(tracks: Iterable[Path], state: LibraryState) -> Iterator[Standing]
         yield Standing(track, line, failure)
 
 
-def check_place(track: Path) -> None:
-    """Raise ConfigError when another track comes first to what lies beside `track`.
-
-    Of song.flac and song.mp3 both would write song.INFO, each over the other, in no certain order.
-    """
-    suffixes = AUDIO_SUFFIXES | {suffix.upper() for suffix in AUDIO_SUFFIXES} | {track.suffix}
-    first = min(other for suffix in suffixes if (other := track.with_suffix(suffix)).exists())
-    if not first.samefile(track):
-        raise ConfigError(
-            f"{track.name} and {first.name} have the same name but for the suffix, so their texts "
-            "would go to the same file, which is the first one's; rename one of them"
-        )
-
-
 def write_results(
     tracks: Iterable[Path], state: LibraryState, jsonl: Path | None, ledger: Path
 ) -> Tally:
@@ -184,6 +175,20 @@ def write_results(
     if not failed:
         ledger.unlink(missing_ok=True)
     return Tally(done, failed, not_reached, ledger if failed else None)
+
+
+def _check_place(track: Path) -> None:
+    """Raise ConfigError when another track comes first to what lies beside `track`.
+
+    Of song.flac and song.mp3 both would write song.INFO, each over the other, in no certain order.
+    """
+    suffixes = AUDIO_SUFFIXES | {suffix.upper() for suffix in AUDIO_SUFFIXES} | {track.suffix}
+    first = min(other for suffix in suffixes if (other := track.with_suffix(suffix)).exists())
+    if not first.samefile(track):
+        raise ConfigError(
+            f"{track.name} and {first.name} have the same name but for the suffix, so their texts "
+            "would go to the same file, which is the first one's; rename one of them"
+        )
 
 
 def _holds_records(path: Path) -> bool:
