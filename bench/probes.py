@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -77,10 +78,28 @@ def describing(folder: str) -> list[float]:
     return [timed(lambda: [listener.describe(path) for path in paths])]
 
 
+def synth(_: str) -> list[float]:
+    """Times real time at which our own instruments play, on one core: the median of a piece in
+    every genre, and the slowest."""
+    pin_to_one_core()
+    from antiphon.arrange import arrange
+    from antiphon.controls import GENRES, Controls
+    from antiphon.synth import render
+
+    paces = []
+    for genre in GENRES:
+        score = arrange(Controls(genre=genre, duration_seconds=60.0), seed=0)
+        render(score)  # imports, and the hall
+        seconds = timed(lambda score=score: render(score))
+        paces.append(score.duration_seconds / seconds)
+    return [statistics.median(paces), min(paces)]
+
+
 PROBES: dict[str, Callable[[str], list[float]]] = {
     "ours": ours,
     "librosa": librosa,
     "memory": memory,
+    "synth": synth,
     "describing": describing,
 }
 
