@@ -296,7 +296,9 @@ class TestOutputs:
 def start_command(root: Path, seconds_per_track: float) -> subprocess.Popen[bytes]:
     """The fake library command in `root`: lib -> out.jsonl and .INFO; state."""
     arguments = ["lib", "out.jsonl", "state", str(seconds_per_track)]
-    return subprocess.Popen([sys.executable, str(FAKE_COMMAND), *arguments], cwd=root)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(FAKE_COMMAND), *arguments]
+    return subprocess.Popen(command, cwd=root, env=environment)
 
 
 def snapshot(root: Path) -> dict[str, bytes]:
