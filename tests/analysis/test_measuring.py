@@ -216,7 +216,84 @@ def test_the_overtones_of_a_single_tone_are_no_chord(
     sound = np.sum(partials, axis=0) + noise(SECONDS, 0.01)
     if strokes_per_second:
         sound *= np.exp(-6.0 * (seconds_axis(SECONDS) % (1 / strokes_per_second)))
-    assert_kept_back(measure(mono(sound)), ("key", "chords"), "one sound is held or repeated")
+    for name in ("key", "chords"):
+        value, reason = musical(measure(mono(sound)))[name]
+        assert value is None
+        assert reason.endswith("chords and key are open")
+
+
+@pytest.mark.parametrize("hz", [440.0, 880.0, 1000.0, 1500.0])
+def test_a_metronome_has_a_tempo_and_no_key(hz: float) -> None:
+    since = seconds_axis(SECONDS) % 0.5
+    facts = measure(mono(np.float32(np.sin(2 * np.pi * hz * since) * np.exp(-60.0 * since))))
+    assert facts.tempo.bpm == pytest.approx(120.0, rel=0.01)
+    assert (facts.key.name, facts.chords.spans) == (None, None)
+
+
+@pytest.mark.parametrize("hz", [100.0, 440.0, 1000.0])
+def test_a_tone_in_noise_has_no_key(hz: float) -> None:
+    facts = measure(mono(sine(hz, SECONDS, 0.3) + noise(SECONDS, 0.05)))
+    assert (facts.key.name, facts.chords.spans) == (None, None)
+
+
+def with_silence(at_seconds: float, silent_seconds: float) -> Facts:
+    """A piece that stops, lets its last notes die away, and may go on."""
+    sound = piece("rock", 120.0, "G major").waveform
+    cut = round(at_seconds * sound.sample_rate)
+    tail = sound.samples[:, cut : cut + round(0.4 * sound.sample_rate)]
+    tail = tail * np.linspace(1.0, 0.0, tail.shape[1], dtype=np.float32) ** 2
+    gap = np.zeros((sound.channels, round(silent_seconds * sound.sample_rate)), np.float32)
+    parts = [sound.samples[:, :cut], tail, gap]
+    if cut + tail.shape[1] < sound.frames and silent_seconds < 20.0:
+        parts.append(sound.samples[:, cut:])
+    return measure(Waveform(np.concatenate(parts, axis=1), sound.sample_rate))
+
+
+def test_what_follows_the_music_has_no_beats_and_is_no_part() -> None:
+    facts = with_silence(16.0, 24.0)
+    assert max(facts.beats.times_seconds) < 17.0
+    assert max(facts.downbeats.times_seconds) < 17.0
+    assert facts.sections.spans[-1].start_seconds < 16.0
+    assert facts.sections.spans[-1].end_seconds == pytest.approx(facts.duration_seconds, abs=0.01)
+    assert facts.chords.spans[-1].label == "N"
+    assert facts.tempo.bpm == pytest.approx(120.0, rel=0.01)
+
+
+def test_no_beats_are_told_of_a_silence_in_the_middle() -> None:
+    facts = with_silence(16.0, 12.0)
+    inside = [time for time in facts.beats.times_seconds if 17.0 < time < 28.0]
+    assert inside == []
+    assert max(facts.beats.times_seconds) > 30.0
+
+
+def test_beats_that_are_all_alike_have_no_metre() -> None:
+    facts = measure(mono(place([(0.5 * n, strike()) for n in range(60)], 30.0)))
+    assert facts.tempo.bpm in (pytest.approx(120.0, rel=0.01), pytest.approx(60.0, rel=0.01))
+    assert facts.metre.beats_per_bar is None
+    assert facts.downbeats.times_seconds is None
+    assert "too much alike" in facts.metre.reason == facts.downbeats.reason
+
+
+def test_confidence_falls_with_clarity() -> None:
+    """The same beat ever deeper in noise, the same notes ever further from one scale."""
+    beat = place([(0.5 * n, strike()) for n in range(40)], 20.0)
+    levels = [0.0, 0.1, 0.2]
+    tempi = [measure(mono(beat + noise(20.0, level))).tempo for level in levels]
+    found = [tempo.confidence for tempo in tempi if tempo.bpm is not None]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > found[-1]
+    for tempo in tempi:
+        assert all(rival.confidence <= tempo.confidence for rival in tempo.alternatives)
+    chance = np.random.default_rng(3)
+    tunings = []
+    for spread in (0.0, 0.35, 0.5):
+        notes = [
+            (0.5 * n, tone(60 + 2 * n % 7 + chance.uniform(-spread, spread), 0.5))
+            for n in range(32)
+        ]
+        tunings.append(measure(mono(place(notes, 16.0))).tuning.confidence)
+    assert tunings == sorted(tunings, reverse=True)
+    assert tunings[0] > tunings[-1]
 
 
 def test_one_chord_in_a_long_silence_has_no_tempo() -> None:

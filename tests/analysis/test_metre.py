@@ -18,7 +18,7 @@ from antiphon.analysis.metre import (
     Bars,
     bar_lines_seconds,
     beat_events,
-    downbeat_frames,
+    downbeats,
     find_bars,
     metre_evidence,
 )
@@ -59,7 +59,7 @@ def test_a_pick_up_moves_the_first_downbeat(beats_per_bar: int, left_out: int) -
     assert bars is not None
     assert bars.beats_per_bar == beats_per_bar
     assert bars.downbeat == beats_per_bar - left_out
-    first = downbeat_frames(beats[left_out:], bars)[0]
+    first = downbeats(beats[left_out:], bars)[0]
     assert first == pytest.approx(beats[beats_per_bar])
 
 
@@ -162,6 +162,6 @@ def test_bar_lines_always_rise_from_zero_to_the_end() -> None:
 
 def test_downbeats_are_every_bars_first_beats() -> None:
     beats = np.arange(10.0)
-    assert downbeat_frames(beats, Bars(3, 1, 1.0, 1.0)).tolist() == [1, 4, 7]
-    gaps = [b - a for a, b in itertools.pairwise(downbeat_frames(beats, Bars(4, 2, 1.0, 1.0)))]
+    assert downbeats(beats, Bars(3, 1, 1.0, 1.0)).tolist() == [1, 4, 7]
+    gaps = [b - a for a, b in itertools.pairwise(downbeats(beats, Bars(4, 2, 1.0, 1.0)))]
     assert gaps == [4.0]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
+from antiphon.audio import read
 from antiphon.cli.main import run
 from antiphon.midi import read_midi
 from antiphon.score import Score
@@ -55,3 +57,18 @@ def test_a_wrong_format_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> No
     assert run([*ASKED, "--output", "a.xyz", "--midi", "a.mid"]) == 2
     assert "xyz" in capsys.readouterr().err
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "opus"])
+def test_every_format_that_the_help_names(suffix: str) -> None:
+    file = Path(f"a.{suffix}")
+    assert run(["arrange", "--duration", "3", "--seed", "1", "--output", str(file)]) == 0
+    waveform = read(file).waveform
+    assert waveform.duration_seconds == pytest.approx(3.0, abs=0.1)
+    assert np.abs(waveform.samples).max() > 0.05
+
+
+def test_two_outputs_in_one_file_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["arrange", "--bars", "2", "--output", "a.wav", "--midi", "./a.wav"]) == 2
+    assert "--output and --midi are both 'a.wav'" in capsys.readouterr().err
+    assert not Path("a.wav").exists()

@@ -120,7 +120,13 @@ class Library:
     def __init__(self, folder: Path) -> None:
         self.infos = folder.glob
         command = ["describe", str(folder), "--info", "--jsonl", "out.jsonl", "--jobs", "1"]
-        self.process = subprocess.Popen([*PROGRAM, *command], stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            [*PROGRAM, *command], stderr=subprocess.PIPE, start_new_session=True
+        )
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """As a terminal does it: to the workers too."""
+        os.killpg(self.process.pid, number)
 
     def wait_for_first(self) -> None:
         deadline = time.monotonic() + 60
@@ -135,7 +141,7 @@ def test_one_signal_finishes_the_track_and_writes(number: signal.Signals, code: 
     fill(Path("lib"), 12)
     library = Library(Path("lib"))
     library.wait_for_first()
-    library.process.send_signal(number)
+    library.signal_all(number)
     _, err = library.process.communicate(timeout=60)
     assert library.process.returncode == code
     assert b"Traceback" not in err
@@ -160,9 +166,9 @@ def test_two_signals_stop_at_once() -> None:
     while len(list(Path("lib").glob("*.INFO"))) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    library.process.send_signal(signal.SIGINT)
+    library.signal_all(signal.SIGINT)
     time.sleep(0.3)
-    library.process.send_signal(signal.SIGINT)
+    library.signal_all(signal.SIGINT)
     _, err = library.process.communicate(timeout=5)
     assert library.process.returncode == 130
     assert b"Traceback" not in err

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from antiphon.analysis.judging import adherence as adherence
     from antiphon.analysis.measuring import measure as measure
 
-ANALYSIS_VERSION = 2  # raised with every change that alters results, so that old ones are redone
+ANALYSIS_VERSION = 3  # raised with every change that alters results, so that old ones are redone
 
 __all__ = ["ANALYSIS_VERSION", "Adherence", "adherence", "measure"]
 

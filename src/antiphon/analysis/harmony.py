@@ -25,6 +25,7 @@ SEMITONE_WIDTH = 0.2  # semitones; how far from its place a peak still counts fo
 CHORD_CHANGE_COST = 3.0  # nats; what a change of chord must explain
 CHANGE_FRAMES = 4  # chroma frames compared before and after a moment, 0.37 s
 SKIPPED_FRAMES = 2  # those whose window holds the moment itself
+FLOOR_CLASS = 3
 _CHUNK_ROWS = 1024
 VARIETY_FRAMES = 5  # 0.47 s: longer than a vibrato's period
 
@@ -66,15 +67,29 @@ def tuned_chroma(features: Features) -> Chroma:
     return Chroma(treble, bass, cents, concentration)
 
 
+def pitch_class_count(chroma: Chroma) -> float:
+    """How many pitch classes sound, 1..12: the exponential of their entropy above the floor.
+
+    What the fourth weakest class has is noise: no scale fills more than nine. A tone has 1 to 2,
+    its overtones with it up to 3.2; music 4.1 and more.
+    """
+    mean = chroma.treble.mean(axis=0, dtype=float)
+    above = np.maximum(mean - np.sort(mean)[FLOOR_CLASS], 0.0)
+    share = above / max(float(above.sum()), 1e-12)
+    return float(np.exp(-(share * np.log(np.maximum(share, 1e-12))).sum()))
+
+
 def variety(chroma: Chroma) -> float:
     """Mean distance, 1 - cosine, of half-second pitch classes from those of the whole, 0..1.
 
-    A single sound that is held or repeated, whatever its overtones, has none: 0.002 and less.
-    One-chord vamps have 0.014 and more.
+    A single sound that is held or repeated, whatever its overtones and the noise around it, has
+    0.02 and less; music 0.06 and more, one-chord vamps too.
     """
-    rows = scipy.ndimage.uniform_filter1d(chroma.treble.astype(float), VARIETY_FRAMES, axis=0)
-    mean = _unit(chroma.treble.mean(axis=0, dtype=float))
-    salience = float(np.linalg.norm(rows, axis=1).sum())  # what is soft is mostly noise
+    rows = chroma.treble.astype(float)
+    rows = np.maximum(rows - np.median(rows, axis=1, keepdims=True), 0.0)  # the noise of a moment
+    mean = _unit(rows.mean(axis=0))
+    rows = scipy.ndimage.uniform_filter1d(rows, VARIETY_FRAMES, axis=0)
+    salience = float(np.linalg.norm(rows, axis=1).sum())
     return 1.0 - float((rows @ mean).sum()) / salience if salience > 0 else 0.0
 
 

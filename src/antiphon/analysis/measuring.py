@@ -5,10 +5,11 @@ Here is decided what is measurable at all. A gate that closes gives None and a r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from antiphon.analysis import form, harmony, metre, tempo
 from antiphon.analysis.features import (
@@ -22,7 +23,7 @@ from antiphon.analysis.harmony import ChordPath, Chroma, HarmonicChange
 from antiphon.analysis.level import LevelMeter
 from antiphon.analysis.linear import DoubleArray
 from antiphon.analysis.metre import Bars
-from antiphon.analysis.onsets import Onsets, onset_strength
+from antiphon.analysis.onsets import Onsets, onset_strength, sounding
 from antiphon.analysis.pitch import HOP as PITCH_HOP
 from antiphon.analysis.pitch import PitchTracker
 from antiphon.analysis.timbre import percussive_share
@@ -59,9 +60,11 @@ MIN_PULSE = 0.10  # autocorrelation of onsets at the beat
 CHANCE_PULSE = 0.9  # divided by the root of the seconds
 MIN_CONCENTRATION = 0.08  # of spectral peaks on one tempered scale
 MIN_CONCENTRATION_WITHOUT_PULSE = 0.2
-MIN_PITCH_CLASSES = 2.5  # effective number; chords and keys need more than a drone or a fifth
-MIN_VARIETY = 0.006  # of pitch classes over time, see `harmony.variety`
+MIN_PITCH_CLASSES = 3.4  # see `harmony.pitch_class_count`; less leaves chords and keys open
+MIN_METRE = 0.7  # a guess between two metres has 0.5; clicks that are all alike up to 0.66
+MIN_VARIETY = 0.03  # of pitch classes over time, see `harmony.variety`
 SILENT_BAND_DB = -70.0  # loudest mel band of the loudest frame
+SILENT_TAIL_SECONDS = 0.5  # shorter, it belongs to the music
 GRID_SECONDS = 0.5  # chords are looked for on this grid where there is no beat
 NO_CHORD_SHARE = 0.03  # of the median salience; below, nothing sounds
 MAX_ALTERNATIVES = 4
@@ -118,7 +121,7 @@ def measure(
         metre=_metre(rhythm, bars),
         tuning=_tuning(chroma, harmony_reason),
         key=_key(chroma, chords.path, notes_reason),
-        chords=_chord_spans(chords, notes_reason, seconds),
+        chords=_chord_spans(chords, notes_reason, seconds, _end_of_music(features)),
         sections=_sections(features, chroma, rhythm, bars, quiet),
         loudness=loudness,
         dynamics=heard.level.dynamics(),
@@ -170,9 +173,13 @@ def _hear(source: Source | Waveform, pitch: bool, limits: Limits, isolated: bool
 
 @dataclass(frozen=True, eq=False)
 class _Rhythm:
+    """`beat_frames` [N] at MEL_RATE go on through silence, up to the end of the music; which of
+    them sound is in `is_sounding` [N]. Both are None where there is no pulse."""
+
     tempo: Tempo
     beats: Beats
-    beat_frames: DoubleArray | None  # at MEL_RATE, None where there is no pulse
+    beat_frames: DoubleArray | None = None
+    is_sounding: NDArray[np.bool_] | None = None
 
 
 def _rhythm(features: Features, onsets: Onsets, chroma: Chroma, quiet: str | None) -> _Rhythm:
@@ -194,30 +201,52 @@ def _rhythm(features: Features, onsets: Onsets, chroma: Chroma, quiet: str | Non
                 f"{seconds:.0f} s of music have more than {min_pulse:.2f}"
             )
     if pulse is None or reason is not None:
-        return _Rhythm(Tempo(None, reason=reason), Beats(None, reason=reason), None)
+        return _Rhythm(Tempo(None, reason=reason), Beats(None, reason=reason))
     confidence = _share(pulse.clarity / (3.0 * min_pulse))
     rivals = tuple(
         TempoCandidate(round(bpm, 2), round(probability * confidence, 3))
         for bpm, probability in pulse.rivals[:MAX_ALTERNATIVES]
     )
-    times = np.clip(pulse.beat_frames / MEL_RATE, 0.0, seconds)
+    frames = pulse.beat_frames[pulse.beat_frames < _end_of_music(features) * MEL_RATE]
+    index = np.clip(np.round(frames).astype(np.intp), 0, len(features.log_mel) - 1)
+    is_sounding = sounding(features.log_mel)[index]
+    times = np.clip(frames[is_sounding] / MEL_RATE, 0.0, seconds)
     return _Rhythm(
         Tempo(round(pulse.bpm, 2), round(pulse.tempo_probability * confidence, 3), rivals),
         Beats(_times(times), round(pulse.phase_probability * confidence, 3)),
-        pulse.beat_frames,
+        frames,
+        is_sounding,
+    )
+
+
+def _end_of_music(features: Features) -> float:
+    """Seconds up to which something sounds; what dies away after it has no beats and no parts."""
+    heard = np.flatnonzero(sounding(features.log_mel))
+    end = float(heard[-1] + 1) / MEL_RATE if heard.size else 0.0
+    return (
+        end if features.duration_seconds - end > SILENT_TAIL_SECONDS else features.duration_seconds
     )
 
 
 def _metre(rhythm: _Rhythm, bars: Bars | None) -> Metre:
     if bars is None:
         return Metre(None, reason=rhythm.beats.reason or "too few beats, or no harmony, for bars")
+    if bars.metre_confidence < MIN_METRE:
+        return Metre(
+            None,
+            reason="the beats are too much alike to tell bars of three from bars of four "
+            f"(confidence {bars.metre_confidence:.2f})",
+        )
     return Metre(bars.beats_per_bar, round(bars.metre_confidence, 3))
 
 
 def _downbeats(rhythm: _Rhythm, bars: Bars | None) -> Beats:
-    if bars is None or rhythm.beat_frames is None:
-        return Beats(None, reason=_metre(rhythm, bars).reason)
-    frames = metre.downbeat_frames(rhythm.beat_frames, bars)
+    told = _metre(rhythm, bars)
+    if bars is None or rhythm.beat_frames is None or told.beats_per_bar is None:
+        return Beats(None, reason=told.reason)
+    frames = metre.downbeats(rhythm.beat_frames, bars)
+    if rhythm.is_sounding is not None:
+        frames = frames[metre.downbeats(rhythm.is_sounding, bars)]
     return Beats(_times(frames / MEL_RATE), round(bars.downbeat_confidence, 3))
 
 
@@ -260,7 +289,9 @@ def _key(chroma: Chroma, chords: ChordPath, reason: str | None) -> KeyEstimate:
     return KeyEstimate(name, round(confidence, 3), runner_up)
 
 
-def _chord_spans(chords: _ChordSegments, reason: str | None, seconds: float) -> Spans:
+def _chord_spans(
+    chords: _ChordSegments, reason: str | None, seconds: float, end_of_music: float
+) -> Spans:
     if reason is not None:
         return Spans(None, reason=reason)
     labels = [
@@ -268,6 +299,8 @@ def _chord_spans(chords: _ChordSegments, reason: str | None, seconds: float) -> 
         for state, sounding in zip(chords.path.states, chords.is_sounding, strict=True)
     ]
     edges: list[float] = chords.edges_seconds.tolist()
+    if edges[-2] < end_of_music < edges[-1]:
+        labels, edges = [*labels, "N"], [*edges[:-1], end_of_music, edges[-1]]
     if edges[0] > 0:  # before the first beat
         labels, edges = [labels[0], *labels], [0.0, *edges]
     spans: list[Span] = []
@@ -286,7 +319,7 @@ def _sections(
     if bars is None or rhythm.beat_frames is None:
         return Spans(None, reason=quiet or f"no bars were found: {_metre(rhythm, bars).reason}")
     seconds = features.duration_seconds
-    lines = metre.bar_lines_seconds(rhythm.beat_frames, bars, seconds)
+    lines = metre.bar_lines_seconds(rhythm.beat_frames, bars, _end_of_music(features))
     if len(lines) - 1 < form.MIN_BARS:
         return Spans(
             None, reason=f"{len(lines) - 1} bars are too few; sections need {form.MIN_BARS}"
@@ -296,7 +329,8 @@ def _sections(
         Span(round(float(lines[s.start]), 3), round(float(lines[s.stop]), 3), s.label)
         for s in sections
     )
-    return Spans(spans, round(confidence, 3))
+    last = replace(spans[-1], end_seconds=round(seconds, 3))  # with what dies away
+    return Spans((*spans[:-1], last), round(confidence, 3))
 
 
 def _timbre(features: Features, quiet: str | None) -> Timbre:
@@ -336,10 +370,7 @@ def _unpitched_reason(seconds: float, chroma: Chroma, rhythm: _Rhythm) -> str | 
 
 def _too_few_notes(chroma: Chroma) -> str | None:
     """Chords and keys are choices of notes: one or two leave them open."""
-    mean = chroma.treble.mean(axis=0, dtype=float)
-    share = mean / max(float(mean.sum()), 1e-12)
-    entropy = -float((share * np.log(np.maximum(share, 1e-12))).sum())
-    pitch_classes = float(np.exp(entropy))
+    pitch_classes = harmony.pitch_class_count(chroma)
     if pitch_classes < MIN_PITCH_CLASSES:
         return f"only about {pitch_classes:.1f} different notes sound: chords and key are open"
     if harmony.variety(chroma) < MIN_VARIETY:  # overtones of one tone look like a chord

@@ -7,13 +7,17 @@ two, three is looked at by a fitted linear model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from antiphon.analysis.features import MEL_RATE
 from antiphon.analysis.harmony import ChordPath
 from antiphon.analysis.linear import DoubleArray, load_model, log_softmax
 from antiphon.analysis.onsets import Onsets
+
+Number = TypeVar("Number", bound=np.generic)
 
 HYPOTHESES = tuple((beats, phase) for beats in (3, 4) for phase in range(beats))
 RECURRENCE_BEATS = (2, 3, 4, 6, 8)
@@ -94,9 +98,9 @@ def metre_evidence(events: DoubleArray) -> DoubleArray:
     return np.array(rows)
 
 
-def downbeat_frames(beat_frames: DoubleArray, bars: Bars) -> DoubleArray:
-    """The beats that begin a bar."""
-    return beat_frames[bars.downbeat :: bars.beats_per_bar]
+def downbeats(beats: NDArray[Number], bars: Bars) -> NDArray[Number]:
+    """Of a row with an entry for each beat, those of the beats that begin a bar."""
+    return beats[bars.downbeat :: bars.beats_per_bar]
 
 
 def bar_lines_seconds(beat_frames: DoubleArray, bars: Bars, end_seconds: float) -> DoubleArray:
@@ -105,7 +109,7 @@ def bar_lines_seconds(beat_frames: DoubleArray, bars: Bars, end_seconds: float) 
     What comes before the first downbeat and after the last whole bar joins its neighbour when it
     is shorter than half a bar, else it is a bar of its own.
     """
-    lines = downbeat_frames(beat_frames, bars) / MEL_RATE
+    lines = downbeats(beat_frames, bars) / MEL_RATE
     if len(lines) < 2:
         return np.array([0.0, end_seconds])
     bar_seconds = float(np.median(np.diff(lines)))

@@ -13,6 +13,8 @@ from antiphon.analysis.features import MEL_FLOOR_DB, MEL_RATE, NOTE_RATE, Featur
 FloatArray = NDArray[np.float32]
 
 RANGE_DB = 60.0  # below the loudest frames; what starts deeper down is noise or reverb
+SOUNDING_DB = 45.0  # below the loud frames; beyond, a listener hears the tail of what has ended
+SOUNDING_REACH_SECONDS = 0.25
 LAG_FRAMES = 2  # 23 ms: half the window, so that a hit is not compared with its own rise
 MEAN_SECONDS = 1.0
 LOW_BANDS = slice(0, 4)  # to about 200 Hz: kick and bass
@@ -88,6 +90,14 @@ def loudness_floor_db(log_mel: NDArray[np.float16]) -> float:
         return MEL_FLOOR_DB
     loud_db = float(np.percentile(log_mel.max(axis=1).astype(np.float32), 99))
     return max(loud_db - RANGE_DB, MEL_FLOOR_DB)
+
+
+def sounding(log_mel: NDArray[np.float16]) -> NDArray[np.bool_]:
+    """Which frames [F] have music in them or a quarter of a second away."""
+    loudest = log_mel.max(axis=1).astype(np.float32)
+    is_loud = loudest > float(np.percentile(loudest, 99)) - SOUNDING_DB
+    reach = 2 * round(SOUNDING_REACH_SECONDS * MEL_RATE) + 1
+    return np.asarray(scipy.ndimage.maximum_filter1d(is_loud, reach))
 
 
 def _count(rise_db: FloatArray) -> int:

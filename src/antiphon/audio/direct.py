@@ -110,7 +110,8 @@ class DirectStream(AudioStream):
         if lost := self._decoding.lost_packets:
             problems.append(f"packets that could not be decoded, left out: {lost:,}")
         if meter.nan_samples:
-            problems.append(f"samples that are no numbers, replaced by 0: {meter.nan_samples:,}")
+            count = f"{meter.nan_samples:,}"
+            problems.append(f"samples that are no numbers or no sound, replaced by 0: {count}")
         return Damage(
             decoded_seconds=seconds,
             declared_seconds=self.declared_seconds,

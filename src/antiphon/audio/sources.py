@@ -84,7 +84,9 @@ def _open_path(path: Path, name: str) -> BinaryIO:
             raise StorageError(f"{name} is not a regular file; expected an audio file")
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise StorageError(f"{name} does not exist; expected an audio file") from error
+        raise StorageError(
+            f"{name} does not exist; expected an audio file: is the path right from this folder?"
+        ) from error
     except ValueError as error:  # a NUL in the path
         raise StorageError(f"{name} is not a path: {error}") from error
     except OSError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,7 @@ EXAMPLES = (
     "    antiphon arrange --genre house --sections intro:8,verse:16,ending:8 --midi house.mid\n"
     "    antiphon arrange --mood calm --without drums --duration 60 --seed 7 --output calm.flac"
 )
+_OPUS_RATE = 48_000  # Hz; Opus knows no 44,100
 _MAX_RANDOM_SEED = 1_000_000  # short enough to be read out
 
 
@@ -89,6 +92,8 @@ def arrange(
     score = write_score(controls, secrets.randbelow(_MAX_RANDOM_SEED) if seed is None else seed)
     if output is None and midi is None and score_file is None:
         output = _unused(Path(f"{score.genre or 'piece'}-{score.seed}.wav"))
+    files = {"output": output, "midi": midi, "score": score_file}
+    _check_apart(files)
     # The sound first: it is what can fail, by its format or for want of space.
     seconds = score.duration_seconds if output is None else play_to(output, score, controls)
     if midi is not None:
@@ -100,7 +105,6 @@ def arrange(
 
         atomic_write(score_file, score.to_json().encode())
 
-    files = {"output": output, "midi": midi, "score": score_file}
     written = {name: str(path) for name, path in files.items() if path is not None}
     if as_json:
         made = {"requested": controls.to_dict(), "made": _made(score), "seconds": seconds}
@@ -117,7 +121,7 @@ def play_to(path: Path, score: Score, controls: Controls) -> float:
     from antiphon.audio import write
     from antiphon.synth import fit_length, render
 
-    waveform = render(score)
+    waveform = render(score, sample_rate=_OPUS_RATE if path.suffix.lower() == ".opus" else 44_100)
     if controls.duration_seconds is not None:
         waveform = fit_length(waveform, controls.duration_seconds)
     made_by = {"software": f"antiphon {__version__}", "seed": score.seed, **controls.to_dict()}
@@ -147,6 +151,20 @@ def _made(score: Score) -> dict[str, object]:
         "bars": score.bars,
         "sections": [f"{section.label}:{section.bars}" for section in score.sections],
     }
+
+
+def _check_apart(files: Mapping[str, Path | None]) -> None:
+    """Raise ConfigError if two of the options would write over each other."""
+    seen: dict[str, str] = {}
+    for name, path in files.items():
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if place in seen:
+            raise ConfigError(
+                f"--{seen[place]} and --{name} are both {str(path)!r}; give each a file of its own"
+            )
+        seen[place] = name
 
 
 def _unused(path: Path) -> Path:

@@ -19,7 +19,7 @@ from antiphon.facts import Facts
 from antiphon.listen import wording
 from antiphon.listen.phrases import UNNAMED, Phrases, listed, phrases_for
 
-DESCRIBER_VERSION = 1  # raise it when any text changes: finished library runs are then done again
+DESCRIBER_VERSION = 2  # raise it when any text changes: finished library runs are then done again
 _MOST_STORY_PARTS = 5
 # Whitespace and hyphens separate words, so that no way of counting finds more than the limit.
 _WORD = re.compile(r"[^\s-]+")

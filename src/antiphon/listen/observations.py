@@ -32,6 +32,7 @@ _CLEARLY_MORE = 1.2
 _MIN_COVERAGE = 0.5  # share of the chord changes that belong to the progression
 
 # A listener notices about 3 dB; less than 2 dB between thirds of a piece is "the same".
+_GAP_DB, _MOST_GAPS = -60.0, 0.2  # a level is no course where a fifth of it is silence
 _STEADY_DB = 2.0
 _NOTICED_DB = 3.0
 _CLEAR_DB = 4.0
@@ -92,7 +93,11 @@ def recurring_progression(spans: Sequence[Span]) -> tuple[str, ...] | None:
 
 
 def course_of_level(dynamics: Dynamics) -> Course | None:
-    """How the mean level moves over three thirds; None when it is none of the simple shapes."""
+    """How the mean level moves over three thirds; None when it is none of the simple shapes, or
+    mostly gaps."""
+    gaps = sum(level < _GAP_DB for level in dynamics.level_db)
+    if gaps > _MOST_GAPS * len(dynamics.level_db):
+        return None
     if len(dynamics.level_db) * dynamics.step_seconds < _SHORTEST_COURSE_SECONDS:
         return None
     thirds = np.array_split(_power(dynamics), 3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from antiphon.exports import normalise_for_t5
 from antiphon.facts import Facts, KeyEstimate, Loudness, Metre, Spans, Tempo, Timbre, Tuning
@@ -232,15 +232,18 @@ def _add_sections(found: Phrases, sections: Spans) -> None:
     if sections.confidence < FAIR:
         found.unsure.append("sections")
         return
-    labels = [_label(span.label) for span in sections.spans]
-    times = [clock(span.start_seconds) for span in sections.spans]
+    spans = sections.spans
+    if len({span.label for span in spans}) == 1:  # "A-A" tells nothing that "one part" does not
+        spans = (replace(spans[0], end_seconds=spans[-1].end_seconds),)
+    labels = [_label(span.label) for span in spans]
+    times = [clock(span.start_seconds) for span in spans]
     found.parts.extend(
         Part(label, time, label in labels[:at], labels[at - 1 : at] == [label])
         for at, (label, time) in enumerate(zip(labels, times, strict=True))
     )
     count = len(labels)
     if count == 1:
-        found.slots["one_section"] = clock(sections.spans[0].end_seconds)
+        found.slots["one_section"] = clock(spans[0].end_seconds)
         return
     distinct = list(dict.fromkeys(labels))
     found.slots["section_count"] = counted(count, "section")

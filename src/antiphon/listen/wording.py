@@ -114,7 +114,7 @@ HARMONY: Tiers = (
         "the harmony keeps returning to {loop}",
         "a recurring progression, {loop}, carries the harmony",
         "its chords go round in {loop}",
-        "most of it turns on the progression {loop}",
+        "much of the harmony turns on the progression {loop}",
         "the progression {loop} comes round again and again",
         "the harmony seems to turn on {likely_loop}",
         "its chords appear to go round in {likely_loop}",
