@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from typing import Generic, Protocol, TypeVar
 
@@ -137,7 +137,7 @@ class _Worker(Generic[Item, Result]):
         self._process = context.Process(target=_serve, args=(task, theirs), daemon=True)
         self._ready = False
         self._since = 0.0
-        with one_in_children(), _signals_held_back():
+        with one_in_children(), signals_held_back():
             self._process.start()
         theirs.close()  # or its end would never be seen
 
@@ -219,11 +219,13 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """A process that is started inside inherits this for good."""
+def signals_held_back() -> Iterator[None]:
+    """A process that is started inside takes no notice of SIGINT and SIGTERM for good."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # The first start of a process starts the tracker, which lets the signals through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
