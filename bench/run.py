@@ -19,7 +19,12 @@ from pathlib import Path
 
 from report import PAGE, Part, update_page
 
-PARTS = {"accuracy": "accuracy", "speed": "speed", "real": "real_recordings"}
+PARTS = {
+    "accuracy": "accuracy",
+    "speed": "speed",
+    "real": "real_recordings",
+    "listening": "listening",
+}
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "pyfluidsynth", "librosa", "mir_eval")
 
 

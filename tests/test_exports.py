@@ -45,6 +45,17 @@ def description(texts: Mapping[str, str], model: str = OURS) -> Description:
     return Description("song.wav", texts, FACTS, Provenance(model, None, "Apache-2.0", {}, "0"))
 
 
+def test_a_gguf_model_is_named_as_other_tools_name_it(tmp_path: Path) -> None:
+    track = tmp_path / "a.wav"
+    settings = {"engine": "gguf", "quantisation": "Q6_K"}
+    provenance = Provenance("music-flamingo-hf.Q6_K.gguf", None, None, settings, "0")
+    described = Description("song.wav", {"full": "A waltz."}, FACTS, provenance)
+    merge_info(track, described, prompt_set="standard")
+    assert info(track)["music_flamingo_model"] == THEIRS
+    merge_info(track, replace(described, texts={"full": "A tango."}), prompt_set="standard")
+    assert info(track)["music_flamingo_full"] == "A tango."  # of the same model: refreshed
+
+
 def info(track: Path) -> dict[str, object]:
     content: dict[str, object] = json.loads(info_path(track).read_bytes())
     return content

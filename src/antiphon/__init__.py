@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from antiphon.errors import ConfigError as ConfigError
     from antiphon.errors import ModelMissingError as ModelMissingError
     from antiphon.facts import Facts as Facts
+    from antiphon.listen.engines import Sampling as Sampling
     from antiphon.listen.listener import Listener as Listener
-    from antiphon.listen.listener import load_listener as load_listener
+    from antiphon.listen.loading import LoadOptions as LoadOptions
+    from antiphon.listen.loading import load_listener as load_listener
     from antiphon.score import Score as Score
 
 _HOMES = {
@@ -31,10 +33,12 @@ _HOMES = {
     "Description": "antiphon.description",
     "Facts": "antiphon.facts",
     "Listener": "antiphon.listen.listener",
+    "LoadOptions": "antiphon.listen.loading",
     "ModelMissingError": "antiphon.errors",
+    "Sampling": "antiphon.listen.engines",
     "Score": "antiphon.score",
     "Waveform": "antiphon.audio",
-    "load_listener": "antiphon.listen.listener",
+    "load_listener": "antiphon.listen.loading",
     "measure": "antiphon.analysis",
 }
 

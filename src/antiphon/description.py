@@ -5,13 +5,14 @@ Knows no model and no file format of sidecars or exports.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from antiphon.facts import Facts
 from antiphon.plain import read_json, write_json
 
+Setting = str | int | float | bool | None
 Verdict = Literal["confirmed", "octave", "contradicted", "unmeasured"]
 Quantity = Literal["tempo", "key", "metre", "duration", "chords", "loudness", "time"]
 
@@ -60,13 +61,36 @@ class Provenance:
     model: str
     revision: str | None
     licence: str | None
-    settings: Mapping[str, str | int | float | bool | None]
+    settings: Mapping[str, Setting]
     version: str
 
 
 @dataclass(frozen=True)
+class Reply:
+    """One answer about a recording, or of a conversation; `str` of it is the answer alone."""
+
+    path: str | None
+    question: str
+    answer: str
+    claims: tuple[Claim, ...]
+    provenance: Provenance
+    notes: tuple[str, ...] = ()
+    thoughts: str | None = None
+
+    def __str__(self) -> str:
+        return self.answer
+
+    def to_json(self) -> str:
+        """One line of strict JSON."""
+        return write_json(self)
+
+
+@dataclass(frozen=True)
 class Description:
-    """Texts by kind, with what they rest on; `heard` is None without a trained listener."""
+    """Texts by kind, with what they rest on; `heard` is None without a trained listener.
+
+    `notes` say what was done otherwise than asked: sound that was cut, a text that was shortened.
+    """
 
     path: str | None
     texts: Mapping[str, str]
@@ -74,6 +98,17 @@ class Description:
     provenance: Provenance
     claims: tuple[Claim, ...] = ()
     heard: Heard | None = None
+    notes: tuple[str, ...] = ()
+
+    def only(self, kinds: Collection[str]) -> Description:
+        """The same with the texts of `kinds` alone, and what belongs to them."""
+        others = tuple(f"{kind}: " for kind in self.texts if kind not in kinds)
+        return replace(
+            self,
+            texts={kind: text for kind, text in self.texts.items() if kind in kinds},
+            claims=tuple(claim for claim in self.claims if claim.kind in kinds),
+            notes=tuple(note for note in self.notes if not (others and note.startswith(others))),
+        )
 
     def to_json(self) -> str:
         """One line of strict JSON."""
@@ -83,3 +118,27 @@ class Description:
     def from_json(cls, text: str | bytes) -> Description:
         """Read what `to_json` wrote. Unknown keys and wrong types raise ConfigError."""
         return read_json(cls, text, "description")
+
+
+def joined(descriptions: Sequence[Description], kinds: Sequence[str]) -> Description:
+    """One description of the texts of several of the same recording, in the order of `kinds`.
+
+    Each kind comes from the first that has it; all else is the first's.
+    """
+    rest = list(kinds)
+    found: list[Description] = []
+    for description in descriptions:
+        mine = [kind for kind in rest if kind in description.texts]
+        rest = [kind for kind in rest if kind not in mine]
+        found.append(description.only(mine))
+    texts = {kind: text for part in found for kind, text in part.texts.items()}
+    first = found[0]
+    return replace(
+        first,
+        texts={kind: texts[kind] for kind in kinds},
+        claims=tuple(c for kind in kinds for part in found for c in part.claims if c.kind == kind),
+        notes=tuple(dict.fromkeys(note for part in found for note in part.notes)),
+        provenance=replace(
+            first.provenance, settings={**first.provenance.settings, "kinds": ",".join(kinds)}
+        ),
+    )

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.description import Description
+from antiphon.description import Description, Provenance
 from antiphon.errors import StorageError
 from antiphon.files import atomic_write, replacing, storage_error
 
@@ -72,6 +72,12 @@ def info_key(prompt_set: str, kind: str) -> str:
     return INFO_PREFIX + (kind if prompt_set == "standard" else f"{prompt_set}_{kind}")
 
 
+def info_model(provenance: Provenance) -> str:
+    """The model as `.INFO` files name it: `gguf_Q6_K` for a GGUF file, as other tools write it."""
+    quantisation = provenance.settings.get("quantisation")
+    return f"gguf_{quantisation}" if quantisation else provenance.model
+
+
 def merge_info(
     track: Path, description: Description, *, prompt_set: str, overwrite: bool = False
 ) -> InfoMerge:
@@ -93,7 +99,7 @@ def merge_info(
     texts = {key: normalise_for_t5(description.texts[kind]) for key, kind in kinds.items()}
     with replacing(path) as temporary:
         content = _read_info(path)
-        written = _merge_texts(content, texts, description.provenance.model, overwrite)
+        written = _merge_texts(content, texts, info_model(description.provenance), overwrite)
         text = json.dumps(content, indent=2, ensure_ascii=False)
         temporary.write_bytes(_LONE_SURROGATES.sub(_json_escape, text).encode())
     return InfoMerge(

@@ -32,6 +32,11 @@ def _default_state() -> Path:
     return platformdirs.user_state_path("antiphon", appauthor=False)
 
 
+def _default_models() -> Path:
+    # Data, not a cache: weights may have been put there by hand, and take hours to come again.
+    return platformdirs.user_data_path("antiphon", appauthor=False) / "models"
+
+
 class Settings(BaseSettings):
     """Every setting with its default; frozen."""
 
@@ -64,8 +69,12 @@ class Settings(BaseSettings):
         default_factory=_default_state,
         description="folder in which library runs keep what is done",
     )
+    models: Path = Field(
+        default_factory=_default_models,
+        description="folder in which models lie, each in a folder of its own",
+    )
 
-    @field_validator("state")
+    @field_validator("state", "models")
     @classmethod
     def _whole_path(cls, path: Path) -> Path:
         return path.expanduser().absolute()

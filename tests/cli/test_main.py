@@ -178,3 +178,13 @@ class TestProgram:
         }
         done = subprocess.run(PROGRAM, env=environment, capture_output=True, text=True, check=False)
         assert done.stdout.split() == ["measure"]
+
+
+@pytest.mark.parametrize(
+    "command", [["describe", ""], ["describe", "", "--captions"], ["measure", "a.wav", ""]]
+)
+def test_an_empty_path_is_not_the_current_folder(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command) == 2
+    assert "a path is empty" in capsys.readouterr().err

@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from antiphon.description import Description, Provenance
 from antiphon.errors import AudioDecodeError, DiskFullError
-from antiphon.listen.library import Outputs, RunOptions, Summary, Tracks, describe_library
+from antiphon.facts import Facts
+from antiphon.listen.library import Describe, Outputs, RunOptions, Summary, Tracks, describe_library
 from bare_facts import bare_facts
 
 
@@ -23,19 +24,21 @@ class FakeDescribing:
     """Says the hash of a file, or does what the file says. Notes every call in `calls`."""
 
     settings_key: str = "fake 1"
+    kinds: Mapping[str, str] = field(default_factory=lambda: {"full": "1"})
     seconds: float = 0.0
     calls: Path | None = None  # a folder
     broken: bool = False
 
-    def load(self) -> Callable[[Path], Description]:
+    def load(self) -> Describe:
         if self.broken:
             raise AudioDecodeError("the model is broken")
         return self._describe
 
-    def _describe(self, track: Path) -> Description:
+    def _describe(self, track: Path, kinds: tuple[str, ...], measured: Facts | None) -> Description:
         content = track.read_bytes()
         if self.calls is not None:
-            (self.calls / f"{track.name}.{os.getpid()}.{time.monotonic_ns()}").touch()
+            call = f"{track.name}.{'+'.join(kinds)}.{'known' if measured else 'new'}"
+            (self.calls / f"{call}.{os.getpid()}.{time.monotonic_ns()}").touch()
         time.sleep(self.seconds)
         order = content.split(b":")[0]
         if order == b"crash":
@@ -51,8 +54,10 @@ class FakeDescribing:
         if order == b"edit":
             track.write_bytes(b"edited")
         text = f"A piece of hash {hashlib.sha256(content).hexdigest()}."
-        provenance = Provenance("fake", None, None, {}, "1")
-        return Description(str(track), {"full": text}, bare_facts(str(track)), provenance)
+        texts = {kind: f"{text} ({self.kinds[kind]})" for kind in kinds}
+        provenance = Provenance("fake", None, None, {"kinds": ",".join(kinds)}, "1")
+        facts = measured or bare_facts(str(track))
+        return Description(str(track), texts, facts, provenance)
 
 
 def fill(folder: Path, count: int) -> None:

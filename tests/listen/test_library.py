@@ -99,6 +99,27 @@ class TestRun:
         other_key = FakeDescribing("fake 2", calls=calls)
         assert run_fake(library, tmp_path / "state", describing=other_key).described == 2
 
+    def test_a_new_kind_adds_only_itself(self, tmp_path: Path, calls: Path) -> None:
+        library, state = tmp_path / "lib", tmp_path / "state"
+        fill(library, 2)
+        both = FakeDescribing(kinds={"full": "1", "brief": "1"}, calls=calls)
+        run_fake(library, state, describing=FakeDescribing(kinds={"full": "1"}, calls=calls))
+        run_fake(library, state, Outputs(tmp_path / "a.jsonl"), both)
+        made = sorted(call.name.split(".")[2] for call in calls.iterdir())
+        assert made == ["brief", "brief", "full", "full"]
+        assert {c.name.split(".")[3] for c in calls.iterdir() if ".brief." in c.name} == {"known"}
+        texts = [line["texts"] for line in lines(tmp_path / "a.jsonl")]
+        assert [list(text) for text in texts] == [["full", "brief"]] * 2
+        # Some of what is there needs no work at all, and the other order is its own result.
+        for kinds in ({"brief": "1"}, {"brief": "1", "full": "1"}):
+            run_fake(library, state, describing=FakeDescribing(kinds=kinds, calls=calls))
+        assert len(list(calls.iterdir())) == 4
+        # A kind whose prompt was changed is another text.
+        changed = FakeDescribing(kinds={"full": "1", "brief": "2"}, calls=calls)
+        run_fake(library, state, Outputs(tmp_path / "b.jsonl"), changed)
+        assert len(list(calls.iterdir())) == 6
+        assert all("(2)" in line["texts"]["brief"] for line in lines(tmp_path / "b.jsonl"))
+
     def test_same_content_twice_is_measured_once(self, tmp_path: Path, calls: Path) -> None:
         library = tmp_path / "lib"
         for name in ("a.wav", "b.wav", "c/d.wav"):

@@ -18,7 +18,7 @@ X = Identity(b"x")
 
 @pytest.fixture
 def state(tmp_path: Path):
-    with closing(LibraryState(tmp_path / "state", "key")) as opened:
+    with closing(LibraryState(tmp_path / "state", "key", {})) as opened:
         yield opened
 
 
@@ -97,29 +97,59 @@ def test_a_failure_is_tried_again_once_per_run_that_wants_it(state: LibraryState
 def test_settings_see_their_own_results_only(state: LibraryState, tmp_path: Path) -> None:
     with state.running() as run:
         state.finish(X, run, b"record")
-    with closing(LibraryState(tmp_path / "state", "another key")) as other:
+    with closing(LibraryState(tmp_path / "state", "another key", {})) as other:
         assert other.find(X) is None
 
 
 def test_a_damaged_file_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "library.sqlite").write_bytes(b"not a database, but long enough to look at" * 99)
     with pytest.raises(StorageError, match=r"library\.sqlite cannot be used.*move it away"):
-        LibraryState(tmp_path, "key")
+        LibraryState(tmp_path, "key", {})
 
 
 def test_a_file_of_the_future_is_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "library.sqlite")) as database:
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(StorageError, match="has version 99"):
-        LibraryState(tmp_path, "key")
+        LibraryState(tmp_path, "key", {})
 
 
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write.*file"):
-        LibraryState(tmp_path / "file" / "state", "key")
+        LibraryState(tmp_path / "file" / "state", "key", {})
 
 
 def test_state_is_private(tmp_path: Path) -> None:
-    LibraryState(tmp_path / "a" / "state", "key").close()
+    LibraryState(tmp_path / "a" / "state", "key", {}).close()
     assert (tmp_path / "a" / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_state_of_the_first_version_is_used_on(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    LibraryState(folder, "key", {}).close()
+    with closing(sqlite3.connect(folder / "library.sqlite")) as database:
+        database.executescript(
+            "DROP INDEX related; ALTER TABLE results DROP COLUMN base;"
+            "ALTER TABLE results DROP COLUMN kinds; PRAGMA user_version = 1"
+        )
+    state = LibraryState(folder, "key", {"full": "1"})
+    with closing(state), state.running() as run:
+        assert state.claim(X, run)
+        state.finish(X, run, b"record")
+        assert state.record(X) == b"record"
+
+
+def test_results_for_other_kinds_are_related_and_those_of_other_settings_are_not(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "state"
+    for key, kinds in (("a", {"full": "1"}), ("a", {"brief": "1"}), ("b", {"full": "1"})):
+        with closing(LibraryState(folder, key, kinds)) as state, state.running() as run:
+            assert state.claim(X, run)
+            state.finish(X, run, f"{key} {kinds}".encode())
+    with closing(LibraryState(folder, "a", {"full": "1", "brief": "1"})) as state:
+        kinds, records = zip(*state.related(X), strict=True)
+        assert sorted(map(str, kinds)) == ["{'brief': '1'}", "{'full': '1'}"]
+        assert sorted(records) == [b"a {'brief': '1'}", b"a {'full': '1'}"]
+        assert state.find(X) is None

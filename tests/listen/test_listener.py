@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,12 @@ from invented_facts import invented_facts
 import antiphon
 from antiphon.audio import Limits, Waveform
 from antiphon.description import Description
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, ModelMissingError
 from antiphon.exports import merge_info
 from antiphon.facts import Facts
+from antiphon.listen.engines import Sampling
+from antiphon.listen.engines.fake import FakeEngine
+from antiphon.listen.listener import Listener
 from antiphon.listen.prompts import Prompt, PromptSet, load_prompt_set
 
 pytestmark = pytest.mark.unit
@@ -101,18 +106,23 @@ def test_settings_key_changes_with_whatever_changes_a_text(
     assert key == listener.settings_key()
     assert "\n" not in key
     assert json.loads(key)["model"] == "antiphon-signal"
-    tighter = PromptSet("standard", {**standard.kinds, "full": Prompt("p", max_words=9)})
-    keys = {
-        key,
-        listener.settings_key(standard, ["full"]),
-        listener.settings_key(load_prompt_set("short"), None),
-        listener.settings_key(tighter, None),
+    # What changes one kind alone is kept beside the key, so that a new kind adds only itself.
+    assert key == listener.settings_key(standard, ["full"])
+    keys = {key, listener.settings_key(load_prompt_set("short"), None)}
+    with_model = Listener(FakeEngine())
+    keys |= {
+        with_model.settings_key(),
+        with_model.settings_key(facts="correct"),
+        with_model.settings_key(hint_facts=True),
+        with_model.settings_key(long="chunk"),
+        with_model.settings_key(sampling=Sampling(seed=1)),
+        Listener(FakeEngine(settings={"precision": "bf16"})).settings_key(),
     }
     monkeypatch.setattr("antiphon.listen.listener.DESCRIBER_VERSION", 99)
     keys.add(listener.settings_key(standard, None))
     monkeypatch.setattr("antiphon.__version__", "9.9")
     keys.add(listener.settings_key(standard, None))
-    assert len(keys) == 6
+    assert len(keys) == 10
 
 
 def test_described_track_gets_its_sidecar(measuring: Measuring, tmp_path: Path) -> None:
@@ -134,6 +144,131 @@ def test_silence_is_described_as_silence() -> None:
     for text in description.texts.values():
         assert "BPM" not in text
         assert "silent" in text
+
+
+class TestWithAModel:
+    """The same listener over an engine; measuring is the true one where no fixture says else."""
+
+    def test_describe_writes_by_the_model_and_says_how(self, measuring: Measuring) -> None:
+        engine = FakeEngine("A waltz.", model="mf", licence="none", settings={"precision": "bf16"})
+        listener = Listener(engine, Sampling(temperature=0.5))
+        prompts = PromptSet("mine", {"mood": Prompt("Which mood?")})
+        described = listener.describe(sound(3.0), prompts=prompts, facts="off")
+        assert described.texts == {"mood": "A waltz."}
+        assert (described.provenance.model, described.provenance.licence) == ("mf", "none")
+        settings = described.provenance.settings
+        assert {
+            "engine": "fake",
+            "precision": "bf16",
+            "temperature": 0.5,
+            "facts": "off",
+        }.items() <= (settings.items())
+        assert Description.from_json(described.to_json()) == described
+
+    def test_what_is_beyond_the_cap_is_cut_heard_in_parts_and_said(self) -> None:
+        engine = FakeEngine("Fine.", cap_seconds=4.0)
+        listener = Listener(engine)
+        short = load_prompt_set("short")
+        cut = listener.describe(sound(10.0), prompts=short, kinds=["brief"])
+        assert cut.notes == ("only the first 4 s of 10 s heard",)
+        parts = listener.describe(sound(10.0), prompts=short, kinds=["brief"], long="chunk")
+        assert parts.notes == ("heard in 3 parts (chunk)",)
+        assert parts.texts["brief"] == "0:00-0:03: Fine. 0:03-0:07: Fine. 0:07-0:10: Fine."
+        lengths = [call.clips[0].duration_seconds for call in engine.calls if call.clips[0]]
+        assert max(lengths) <= 4.0
+
+    def test_a_track_that_was_heard_is_not_read_again(self) -> None:
+        listener = Listener(FakeEngine("In E minor."))
+        track = listener.hear(sound(3.0), facts="off")
+        assert listener.hear(track) is track
+        reply = listener.ask(track, "Which key?", facts="off")
+        assert str(reply) == reply.answer == "In E minor."
+        assert reply.claims == ()
+
+    def test_answers_are_checked(self) -> None:
+        reply = Listener(FakeEngine("It lasts nine minutes.")).ask(sound(6.0), "How long?")
+        assert [(c.quantity, c.verdict) for c in reply.claims] == [("duration", "contradicted")]
+        assert json.loads(reply.to_json()).keys() >= {
+            "path", "question", "answer", "claims", "provenance"
+        }  # fmt: skip
+
+    def test_conversations_of_all_kinds(self) -> None:
+        engine = FakeEngine(lambda clip, text: f"{'heard' if clip else 'read'} {text}")
+        listener = Listener(engine)
+        audio = {"type": "audio", "audio": sound(3.0)}
+        several = [
+            {"role": "user", "content": [audio, {"type": "text", "text": "one"}]},
+            {"role": "assistant", "content": "heard one"},
+            {"role": "user", "content": "two"},
+        ]
+        text_only = [{"role": "user", "content": "three"}]
+        audio_only = [{"role": "user", "content": [audio]}]
+        replies = listener.batch([several, text_only, audio_only], facts="off")
+        assert [reply.answer for reply in replies] == ["heard two", "read three", "heard"]
+        assert listener.chat(text_only).answer == "read three"
+
+    @pytest.mark.parametrize(
+        ("messages", "message"),
+        [
+            ([], "the conversation is empty"),
+            ([{"role": "assistant", "content": "x"}], "ends with a message of the assistant"),
+            ([{"role": "boss", "content": "x"}], "message 1 has the role 'boss'"),
+            ([{"role": "user", "content": 3}], "message 1 has no content"),
+            ([{"role": "user", "content": "x", "name": "y"}], "message 1 has 'name'"),
+            ([{"role": "user", "content": [{"type": "image"}]}], "expected .*text"),
+            (
+                [{"role": "user", "content": [{"type": "audio", "audio": "http://x/a.mp3"}]}],
+                "audio at an address",
+            ),
+            ([{"role": "user", "content": [{"type": "audio", "audio": 7}]}], "audio of type int"),
+            (["hello"], "message 1 is a str"),
+        ],
+    )  # fmt: skip
+    def test_what_is_no_conversation(self, messages: list[Any], message: str) -> None:
+        with pytest.raises(ConfigError, match=message):
+            Listener(FakeEngine()).chat(messages)
+
+    def test_two_recordings_cannot_be_heard_in_one_conversation(self) -> None:
+        audio = {"type": "audio", "audio": sound(3.0)}
+        turns = [
+            {"role": "user", "content": [audio]},
+            {"role": "assistant", "content": "yes"},
+            {"role": "user", "content": [audio, {"type": "text", "text": "Which is better?"}]},
+        ]
+        with pytest.raises(ConfigError, match="second recording.*To compare two"):
+            Listener(FakeEngine()).chat(turns, facts="off")
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda listener: listener.ask("x.wav", "Which key?"),
+            lambda listener: listener.chat([{"role": "user", "content": "Hello"}]),
+            lambda listener: listener.ask_raw(None, "Hello"),
+        ],
+    )
+    def test_without_a_model_what_to_get_is_said(self, ask: Callable[[Listener], object]) -> None:
+        with pytest.raises(ModelMissingError, match=r"needs a listening model.*models ls --all"):
+            ask(antiphon.load_listener())
+
+    def test_words_that_are_not_known(self) -> None:
+        listener = Listener(FakeEngine())
+        with pytest.raises(ConfigError, match="facts is 'mend'; expected one of annotate"):
+            listener.describe(sound(1.0), facts="mend")  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="long is 'skip'; expected one of truncate"):
+            listener.ask(sound(1.0), "x", long="skip")  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="question is empty"):
+            listener.ask(sound(1.0), "  ")
+
+    def test_closing_frees_the_engine(self) -> None:
+        engine = FakeEngine()
+        with Listener(engine):
+            pass
+        assert engine.is_closed
+
+
+def sound(seconds: float) -> Waveform:
+    times = np.arange(round(seconds * 16_000)) / 16_000
+    return Waveform(np.float32(0.3 * np.sin(2 * np.pi * 330.0 * times))[None], 16_000)
 
 
 def test_public_names() -> None:

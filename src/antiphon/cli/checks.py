@@ -24,7 +24,7 @@ _FORMATS = ("wav", "flac", "mp3", "ogg", "opus")
 _CHILD_TIMEOUT_SECONDS = 120.0
 _LONG_OGG_SECONDS = 70  # libsndfile kills the process from 48 s on when it is used wrongly
 _LOW_DISK_BYTES = 2**30
-_LOW_MEMORY_BYTES = 2**30
+_LOW_MEMORY_GB = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ def run_checks(settings: Settings) -> list[Check]:
         "codecs": _codecs,
         "more codecs": _more_codecs,
         "fluidsynth": _fluidsynth,
+        "gguf models": _gguf,
+        "checkpoints": _checkpoints,
+        "models": lambda: _models(settings.models),
         "measuring": _play_and_measure,
     }
     return [_try(name, check) for name, check in checks.items()]
@@ -75,11 +78,9 @@ def _machine() -> Check:
     from antiphon.listen.library import usable_cores
 
     found = f"{usable_cores()} cores, {sys.platform}"
-    if not hasattr(os, "sysconf"):  # not on Windows
-        return Check("machine", "ok", f"{found}, memory not known")
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    found = f"{found}, {memory / 1e9:.1f} GB of memory"
-    if memory < _LOW_MEMORY_BYTES:
+    memory_gb = _memory_gb()
+    found = f"{found}, {memory_gb:.1f} GB of memory"
+    if memory_gb < _LOW_MEMORY_GB:
         return Check("machine", "warn", found, "use --jobs 1 for libraries")
     return Check("machine", "ok", found)
 
@@ -110,7 +111,7 @@ def _temporary_folder() -> Check:
 def _state(folder: Path) -> Check:
     from antiphon.listen.library_state import LibraryState
 
-    LibraryState(folder, "doctor").close()
+    LibraryState(folder, "doctor", {}).close()
     return Check("state", "ok", f"{folder} can be written")
 
 
@@ -179,6 +180,62 @@ def _fluidsynth() -> Check:
             "pip install 'antiphon[synth]'",
         )
     return Check("fluidsynth", "ok", f"plays with {soundfont.name}")
+
+
+def _gguf() -> Check:
+    from antiphon.listen.engines.gguf import install_hint
+
+    lines = [f"{backend}: {line}" for backend, line in install_hint()]
+    lines.append("or build llama-server yourself and name it: --model http://localhost:8080/v1")
+    if importlib.util.find_spec("xllamacpp") is None:
+        return Check("gguf models", "warn", "no xllamacpp: GGUF files do not run", "\n".join(lines))
+    found = f"xllamacpp {version('xllamacpp')} runs GGUF files in {_memory_gb():.0f} GB of memory"
+    return Check("gguf models", "ok", found, "\n".join(["builds for what you have:", *lines]))
+
+
+def _checkpoints() -> Check:
+    """In a child: torch takes seconds to import."""
+    missing = [n for n in ("torch", "transformers") if importlib.util.find_spec(n) is None]
+    if missing:
+        return Check(
+            "checkpoints",
+            "warn",
+            f"no {' and no '.join(missing)}: checkpoints of transformers do not run",
+            "pip install 'antiphon[torch]'",
+        )
+    code = (
+        "import torch; cuda = torch.cuda.is_available();"
+        "print(f'{torch.cuda.get_device_name()} with "
+        "{torch.cuda.get_device_properties(0).total_memory / 1e9:.0f} GB' if cuda else 'the CPU')"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=_CHILD_TIMEOUT_SECONDS,
+        check=False,
+    )
+    if child.returncode:
+        last = child.stderr.strip().rpartition("\n")[2]
+        return Check("checkpoints", "fail", f"torch does not start: {last}", "install torch again")
+    versions = f"torch {version('torch')}, transformers {version('transformers')}"
+    return Check("checkpoints", "ok", f"{versions} on {child.stdout.strip()}")
+
+
+def _models(folder: Path) -> Check:
+    from antiphon import models
+
+    here = [model.name for model in models.here(folder)]
+    if not here:
+        fix = "antiphon models ls --all lists what is known; describe works without any"
+        return Check("models", "warn", f"none in {folder}", fix)
+    return Check("models", "ok", f"{', '.join(here)} in {folder}")
+
+
+def _memory_gb() -> float:
+    if not hasattr(os, "sysconf"):  # not on Windows
+        return float("nan")
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
 
 
 def _play_and_measure() -> Check:

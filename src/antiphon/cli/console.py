@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from antiphon.errors import AntiphonError, DiskFullError
+from antiphon.errors import AntiphonError, ConfigError, DiskFullError
 
 if TYPE_CHECKING:
     from antiphon.settings import Settings
@@ -102,6 +102,22 @@ def for_each(items: Sequence[str], work: Callable[[str], None]) -> None:
     if codes:
         some_went_well = len(codes) < len(items)
         raise typer.Exit(EXIT_FINISHED_WITH_FAILURES if some_went_well else codes[0])
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise ConfigError for an empty path, which would stand for the current folder, and for an
+    address that cannot be fetched."""
+    if "" in paths:
+        raise ConfigError(
+            "a path is empty; expected a file or a folder ('.' is this one). Is a variable not set?"
+        )
+    for path in paths:
+        scheme, mark, _ = path.partition("://")
+        if mark and scheme.isalpha() and not is_url(path):
+            raise ConfigError(
+                f"{path!r} is an address of the kind {scheme}; expected http:// or https://, or "
+                "download it first"
+            )
 
 
 def is_url(source: str) -> bool:

@@ -46,7 +46,7 @@ def demo(
     from antiphon.audio import Limits
     from antiphon.controls import Controls
     from antiphon.files import storage_error
-    from antiphon.listen.listener import load_listener
+    from antiphon.listen.loading import load_listener
     from antiphon.midi import write_midi
 
     try:

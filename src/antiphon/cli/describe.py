@@ -4,34 +4,45 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from antiphon.cli import console, summary
+from antiphon.cli import console, listening, summary
 from antiphon.cli.long_run import StopRequest, shown_progress
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
+    from antiphon.audio import Limits
     from antiphon.description import Description
-    from antiphon.listen.library import Summary, Tracks
+    from antiphon.facts import Facts
+    from antiphon.listen.claims import Policy
+    from antiphon.listen.engine_host import HostAddress
+    from antiphon.listen.engines import Sampling
+    from antiphon.listen.library import Describe, Summary, Tracks
     from antiphon.listen.library_outputs import Outputs
+    from antiphon.listen.listener import Listener
     from antiphon.listen.prompts import PromptSet
+    from antiphon.listen.windows import LongMode
     from antiphon.settings import Settings
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
     "    antiphon describe song.mp3\n"
     "    antiphon describe song.mp3 --kind full --kind technical --json\n"
-    "    antiphon describe music/ --jsonl music.jsonl --info --jobs 4\n\n"
+    "    antiphon describe music/ --jsonl music.jsonl --info --jobs 4\n"
+    "    antiphon describe music/ --model Q6_K --facts correct --info\n"
+    "    antiphon describe song.mp3 --model Q6_K --prompt 'Who would dance to this?'\n\n"
     "Run the same command again after an interruption, or when tracks were added: what is done is "
     "not done again. Exit code 3: finished, but some tracks failed."
 )
 _SHOWN_FAILURES = 10
+_JOBS_WITH_A_MODEL = 2  # one track is read and measured while the model answers for another
 
 
 def describe(
@@ -47,6 +58,16 @@ def describe(
     prompt_set: Annotated[
         str, typer.Option("--set", metavar="NAME|FILE", help="standard, short, or a YAML file.")
     ] = "standard",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="One text by this prompt of your own, in place of a set."
+        ),
+    ] = None,
+    model: listening.ModelName = None,
+    facts: listening.FactsPolicy = "annotate",
+    hint_facts: listening.HintFacts = False,
+    long: listening.Long = "truncate",
     info: Annotated[bool, typer.Option("--info", help="Write .INFO beside each track.")] = False,
     jsonl: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write all records, ordered by path.")
@@ -55,7 +76,8 @@ def describe(
         bool, typer.Option("--captions", help="Write the texts to .txt beside each track.")
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes; one per core.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Worker processes; one per core, two with a model."),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Only the first N tracks.")
@@ -66,6 +88,19 @@ def describe(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace texts that another model wrote, and .txt.")
     ] = False,
+    max_new_tokens: listening.MaxNewTokens = None,
+    temperature: listening.Temperature = None,
+    top_p: listening.TopP = None,
+    top_k: listening.TopK = None,
+    seed: listening.Seed = None,
+    precision: listening.PrecisionName = None,
+    gpu_layers: listening.GpuLayers = None,
+    context_tokens: listening.Context = None,
+    threads: listening.Threads = None,
+    device: listening.Device = None,
+    attention: listening.AttentionName = None,
+    compile_model: listening.Compile = None,
+    adapter: listening.Adapter = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Describe recordings in words that rest on what was measured in them.
@@ -75,52 +110,115 @@ def describe(
     go on. Ctrl-C once finishes the tracks in work, twice stops at once.
     """
     settings = console.start(context, jobs=jobs)
+    console.check_paths(paths)
     from antiphon.listen.library_outputs import Outputs
-    from antiphon.listen.prompts import load_prompt_set
 
-    prompts = load_prompt_set(prompt_set)
+    chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
+    prompts = _prompts(prompt, prompt_set, kind)
+    asking = Asking(
+        prompts,
+        prompts.select(kind or None),
+        listening.policy(facts),
+        hint_facts,
+        listening.long_mode(long),
+    )
     outputs = Outputs(jsonl, info, captions, overwrite, prompts.name)
     outputs.check()
     show = _shower(as_json, outputs)
-    describing = _ListenerDescribing(prompts, prompts.select(kind or None), settings)
     if len(paths) == 1 and not Path(paths[0]).is_dir():
-        _describe_one(paths[0], describing, outputs, show)
+        _describe_one(paths[0], chosen, asking, settings, outputs, show)
         return
     if any(map(console.is_url, paths)):
         raise ConfigError("an address is described alone; give it in a command of its own")
     from antiphon.listen.library import Tracks
 
     tracks = Tracks(tuple(map(Path, paths)), limit)
-    _describe_library(tracks, describing, outputs, show, retry_failed=retry_failed)
+    _describe_library(tracks, chosen, asking, settings, outputs, show, retry_failed=retry_failed)
 
 
 @dataclass(frozen=True)
-class _ListenerDescribing:
-    """How a worker comes to its listener."""
+class Asking:
+    """What is asked of each recording."""
 
     prompts: PromptSet
     kinds: tuple[str, ...]
+    facts: Policy
+    hint_facts: bool
+    long: LongMode
+
+    def settings_key(self, listener: Listener) -> str:
+        return listener.settings_key(
+            self.prompts,
+            self.kinds,
+            facts=self.facts,
+            hint_facts=self.hint_facts,
+            long=self.long,
+        )
+
+    def describe(
+        self,
+        listener: Listener,
+        limits: Limits,
+        track: Path,
+        kinds: tuple[str, ...],
+        measured: Facts | None = None,
+    ) -> Description:
+        return listener.describe(
+            track,
+            prompts=self.prompts,
+            kinds=kinds,
+            facts=self.facts,
+            hint_facts=self.hint_facts,
+            long=self.long,
+            measured=measured,
+            limits=limits,
+        )
+
+
+@dataclass(frozen=True)
+class _WorkerDescribing:
+    """How a worker comes to its listener: its own, or the one model that all share."""
+
+    asking: Asking
     settings: Settings
+    engine: HostAddress | None
+    sampling: Sampling
 
     @property
     def settings_key(self) -> str:
-        from antiphon.listen.listener import load_listener
+        return self.asking.settings_key(self._listener())
 
-        return load_listener().settings_key(self.prompts, self.kinds)
+    @property
+    def kinds(self) -> Mapping[str, str]:
+        return {kind: repr(self.asking.prompts.kinds[kind]) for kind in self.asking.kinds}
 
-    def load(self) -> Callable[[Path], Description]:
+    def load(self) -> Describe:
         from antiphon import log
         from antiphon.audio import Limits
-        from antiphon.listen.listener import load_listener
 
         log.configure(self.settings.log_level, self.settings.log_format)
-        listener = load_listener()
         limits = Limits(max_seconds=self.settings.max_seconds)
+        return partial(self.asking.describe, self._listener(), limits)
 
-        def describe_track(track: Path) -> Description:
-            return listener.describe(track, prompts=self.prompts, kinds=self.kinds, limits=limits)
+    def _listener(self) -> Listener:
+        from antiphon.listen.engine_host import EngineClient
+        from antiphon.listen.listener import Listener
 
-        return describe_track
+        engine = None if self.engine is None else EngineClient(self.engine)
+        return Listener(engine, self.sampling)
+
+
+def _prompts(prompt: str | None, prompt_set: str, kinds: list[str] | None) -> PromptSet:
+    """The named set, or the one question of the command line as a set of its own."""
+    from antiphon.listen.prompts import Prompt, PromptSet, load_prompt_set
+
+    if prompt is None:
+        return load_prompt_set(prompt_set)
+    if prompt_set != "standard" or kinds:
+        raise ConfigError("--prompt stands in place of --set and --kind; give one or the other")
+    if not prompt.strip():
+        raise ConfigError("--prompt is empty; expected what to ask of the model")
+    return PromptSet("own", {"answer": Prompt(prompt)})
 
 
 def _shower(as_json: bool, outputs: Outputs) -> Callable[[Description], None] | None:
@@ -136,18 +234,22 @@ def _shower(as_json: bool, outputs: Outputs) -> Callable[[Description], None] | 
 
 def _describe_one(
     source: str,
-    describing: _ListenerDescribing,
+    chosen: listening.Chosen,
+    asking: Asking,
+    settings: Settings,
     outputs: Outputs,
     show: Callable[[Description], None] | None,
 ) -> None:
     """Describe a single recording in this process; nothing of it is remembered."""
+    from antiphon.audio import Limits
     from antiphon.exports import json_line
     from antiphon.files import atomic_write
 
     if console.is_url(source) and outputs.beside:
         raise ConfigError("--info and --captions write beside a file; an address has none")
-    with console.local_file(source) as path:
-        found = describing.load()(path)
+    limits = Limits(max_seconds=settings.max_seconds)
+    with console.local_file(source) as path, chosen.listener() as listener:
+        found = asking.describe(listener, limits, path, asking.kinds)
     description = replace(found, path=source, facts=found.facts.with_path(source))
     if outputs.beside:
         outputs.write_beside(Path(source), description)
@@ -159,18 +261,25 @@ def _describe_one(
 
 def _describe_library(
     tracks: Tracks,
-    describing: _ListenerDescribing,
+    chosen: listening.Chosen,
+    asking: Asking,
+    settings: Settings,
     outputs: Outputs,
     show: Callable[[Description], None] | None,
     *,
     retry_failed: bool,
 ) -> None:
+    from antiphon.listen.engine_host import hosted
     from antiphon.listen.library import RunOptions, describe_library, usable_cores
 
-    settings = describing.settings
-    jobs = settings.jobs or usable_cores()
+    jobs = settings.jobs or (usable_cores() if chosen.load is None else _JOBS_WITH_A_MODEL)
     options = RunOptions(jobs, settings.track_timeout_seconds, retry_failed)
-    with StopRequest() as stop, shown_progress("describing") as on_progress:
+    with (
+        nullcontext() if chosen.load is None else hosted(chosen.load) as engine,
+        StopRequest() as stop,
+        shown_progress("describing") as on_progress,
+    ):
+        describing = _WorkerDescribing(asking, settings, engine, chosen.sampling)
         done = describe_library(
             tracks,
             describing,
@@ -190,13 +299,14 @@ def _describe_library(
 
 
 def _show_all(
-    tracks: Tracks, describing: _ListenerDescribing, show: Callable[[Description], None]
+    tracks: Tracks, describing: _WorkerDescribing, show: Callable[[Description], None]
 ) -> None:
     from antiphon.description import Description
     from antiphon.listen.library_outputs import standings
     from antiphon.listen.library_state import LibraryState
 
-    with closing(LibraryState(describing.settings.state, describing.settings_key)) as state:
+    state = LibraryState(describing.settings.state, describing.settings_key, describing.kinds)
+    with closing(state):
         for standing in standings(tracks, state):
             if standing.line is not None:
                 show(Description.from_json(standing.line))

@@ -33,7 +33,8 @@ def doctor(
         console.print_json(json.dumps({"ok": ok, "checks": [asdict(check) for check in checks]}))
     else:
         for check in checks:
-            fix = f"\n{'':22}-> {check.fix}" if check.fix else ""
+            indent = f"\n{'':22}"
+            fix = f"{indent}-> " + check.fix.replace("\n", f"{indent}   ") if check.fix else ""
             console.print_text(f"{check.status:<6}{check.name:<16}{check.found}{fix}")
     if not ok:
         raise typer.Exit(1)

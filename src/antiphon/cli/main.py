@@ -7,7 +7,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from types import FrameType
 from typing import Annotated
 
@@ -15,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from antiphon import __version__, threads
-from antiphon.cli import arrange, console, demo, describe, health, measure
+from antiphon.cli import arrange, ask, chat, console, demo, describe, health, measure, models
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 
 # May stand anywhere on the line, as people put them, though they belong to the program itself.
@@ -34,12 +35,15 @@ app = typer.Typer(
 )
 for _command, _in_short, _examples in (
     (describe.describe, "Recordings, or whole libraries, in words.", describe.EXAMPLES),
+    (ask.ask, "One answer about a recording.", ask.EXAMPLES),
+    (chat.chat, "A conversation about a recording.", chat.EXAMPLES),
     (measure.measure, "Tempo, key, chords, sections, loudness and more.", measure.EXAMPLES),
     (arrange.arrange, "Write a piece and play it.", arrange.EXAMPLES),
     (demo.demo, "A first piece: arranged, played, measured, described.", demo.EXAMPLES),
     (health.doctor, "Check this installation.", health.EXAMPLES),
 ):
     app.command(short_help=_in_short, epilog=_examples)(_command)
+app.add_typer(models.models)
 app.add_typer(health.config)
 
 
@@ -103,7 +107,7 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     in_front: list[str] = []
     rest: list[str] = []
-    words = iter(arguments[:end])
+    words = _spelled_out(arguments[:end])
     for word in words:
         name, equals, value = word.partition("=")
         if name.startswith("--"):
@@ -117,6 +121,13 @@ def _normalised(arguments: Sequence[str]) -> list[str]:
         else:
             rest.append(name)
     return in_front + rest + arguments[end:]
+
+
+def _spelled_out(words: list[str]) -> Iterator[str]:
+    """`--compile` alone means that it is true; typer knows no value that may be left out."""
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
+        is_alone = word == "--compile" and following.lower() not in ("true", "false")
+        yield "--compile=true" if is_alone else word
 
 
 def _usage_line(error: TyperException) -> str:

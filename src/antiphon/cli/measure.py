@@ -32,6 +32,7 @@ def measure(
     What cannot be measured is said to be so, with the reason; nothing is guessed.
     """
     settings = console.start(context)
+    console.check_paths(paths)
     from antiphon.analysis import measure as measure_source
     from antiphon.audio import Limits
 

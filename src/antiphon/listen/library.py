@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,9 @@ from typing import Literal, Protocol
 
 from antiphon import files
 from antiphon.audio import AUDIO_SUFFIXES
-from antiphon.description import Description
+from antiphon.description import Description, joined
 from antiphon.errors import AntiphonError, AudioError, DiskFullError, StorageError
+from antiphon.facts import Facts
 from antiphon.listen.library_outputs import (
     Outputs,
     Tally,
@@ -42,17 +43,25 @@ _BUSY_WAIT_SECONDS = 0.5  # between looks at tracks that another run has in hand
 logger = logging.getLogger(__name__)
 
 
+Describe = Callable[[Path, tuple[str, ...], Facts | None], Description]
+
+
 class Describing(Protocol):
     """What describes tracks; pickled into each worker, where `load` runs once.
 
-    `settings_key` names everything that changes a result. The describing function may raise
-    whatever it likes: that is its track's failure.
+    `kinds` are the texts that are wanted, each with what changes it alone; `settings_key` names
+    everything else that changes a result. The describing function is asked for some of the kinds,
+    and given the facts where they are known. It may raise whatever it likes: that is its track's
+    failure.
     """
 
     @property
     def settings_key(self) -> str: ...
 
-    def load(self) -> Callable[[Path], Description]: ...
+    @property
+    def kinds(self) -> Mapping[str, str]: ...
+
+    def load(self) -> Describe: ...
 
 
 @dataclass(frozen=True)
@@ -135,14 +144,14 @@ def describe_library(
             f"there is no audio here to describe: {tracks}; expected files whose names end in "
             + ", ".join(sorted(AUDIO_SUFFIXES))
         )
-    state = LibraryState(state_folder, describing.settings_key)
+    state = LibraryState(state_folder, describing.settings_key, describing.kinds)
     with closing(state), state.running(retry_failed=options.retry_failed) as run:
         task = _TrackTask(describing, outputs, state_folder, run)
         jobs = min(options.jobs, total)
         with WorkerPool(task, jobs, options.track_timeout_seconds) as pool:
             walker = _Walker(tracks, total, outputs, state, run, pool, on_progress, should_stop)
             walker.walk_until_settled()
-        ledger = outputs.ledger(tracks.paths, state_folder, describing.settings_key)
+        ledger = outputs.ledger(tracks.paths, state_folder, state.name)
         tally = write_results(tracks, state, outputs.jsonl, ledger)
     return Summary(walker.described, tally, should_stop(), time.monotonic() - started)
 
@@ -203,7 +212,9 @@ class _Walker:
 
     def _collect(self) -> None:
         for finished in self.pool.collect(_POLL_SECONDS):
-            if isinstance(finished.result, Lost):
+            if isinstance(finished.result, Lost) and self.should_stop():
+                self._count("busy")  # ended with the run, and no fault of the track
+            elif isinstance(finished.result, Lost):
                 self._record_loss(finished.item, finished.result)
                 self._count("failed")
             else:
@@ -234,18 +245,18 @@ class _TrackTask:
     run: Run
 
     def open(self) -> Callable[[Path], Outcome]:
-        state = LibraryState(self.state_folder, self.describing.settings_key)
-        return _TrackWorker(self, state, self.describing.load())
+        describing = self.describing
+        state = LibraryState(self.state_folder, describing.settings_key, describing.kinds)
+        return _TrackWorker(self, state, describing.load())
 
 
 class _TrackWorker:
     """A worker's side of a run: everything that is to be done for one track."""
 
-    def __init__(
-        self, task: _TrackTask, state: LibraryState, describe: Callable[[Path], Description]
-    ) -> None:
+    def __init__(self, task: _TrackTask, state: LibraryState, describe: Describe) -> None:
         self._outputs = task.outputs
         self._run = task.run
+        self._kinds = task.describing.kinds
         self._state = state
         self._describe = describe
 
@@ -283,7 +294,7 @@ class _TrackWorker:
         if not self._state.claim(identity, self._run):
             return None
         try:
-            description = self._describe(track)
+            description = self._describe_what_is_missing(track, identity)
         except (OSError, StorageError):
             self._state.forget(identity)
             raise
@@ -295,6 +306,21 @@ class _TrackWorker:
             raise AudioError(f"{track} was changed while it was read; run the same command again")
         self._state.finish(identity, self._run, to_record(description))
         return description
+
+    def _describe_what_is_missing(self, track: Path, identity: Identity) -> Description:
+        """Texts that an earlier run made under the same settings are kept, and its facts."""
+        earlier = [
+            from_record(record, track).only(
+                [kind for kind, made_by in kinds.items() if self._kinds.get(kind) == made_by]
+            )
+            for kinds, record in self._state.related(identity)
+        ]
+        known = {kind for description in earlier for kind in description.texts}
+        missing = tuple(kind for kind in self._kinds if kind not in known)
+        if missing or not earlier:
+            facts = earlier[0].facts if earlier else None
+            earlier.insert(0, self._describe(track, missing, facts))
+        return joined(earlier, tuple(self._kinds))
 
     def _failed(self, track: Path, identity: Identity, error: Exception) -> Outcome:
         """Put the failure in the state; a full disk hides in many errors and is no failure."""

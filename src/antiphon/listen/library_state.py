@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
+import json
 import os
 import secrets
 import sqlite3
 import stat
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from antiphon import __version__
 from antiphon.errors import DiskFullError, StorageError
 from antiphon.files import storage_error
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_SECONDS = 60.0
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files (
@@ -40,11 +41,13 @@ CREATE TABLE IF NOT EXISTS results (
     status TEXT NOT NULL,            -- working, done or failed
     run TEXT NOT NULL,               -- the run that claimed it last
     record BLOB,                     -- compressed, when done
+    base BLOB, kinds TEXT,           -- settings but for the kinds; what changes each kind alone
     code TEXT, reason TEXT,          -- why it failed, the last time it did
     attempts INTEGER NOT NULL DEFAULT 0,
     version TEXT, failed_at REAL,
     PRIMARY KEY (identity, settings)
 );
+CREATE INDEX IF NOT EXISTS related ON results (identity, base) WHERE status = 'done';
 CREATE INDEX IF NOT EXISTS working ON results (run) WHERE status = 'working';
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -88,14 +91,19 @@ def path_identity(track: Path) -> Identity:
 class LibraryState:
     """The state of all library runs that share a folder, seen through one set of settings.
 
+    `settings_key` names what changes any result; `kinds`, for each kind of text, what changes that
+    one alone.
+
     One object per process. Every method that writes is one transaction, so a process may be killed
     at any point. Raises StorageError, or DiskFullError, when the folder cannot be used.
     """
 
-    def __init__(self, folder: Path, settings_key: str) -> None:
+    def __init__(self, folder: Path, settings_key: str, kinds: Mapping[str, str]) -> None:
         self.folder = folder
         self._file = folder / "library.sqlite"
-        self._settings = hashlib.sha256(settings_key.encode()).digest()
+        self._kinds = json.dumps(dict(kinds))
+        self._base = hashlib.sha256(settings_key.encode()).digest()
+        self._settings = hashlib.sha256(f"{settings_key}\n{self._kinds}".encode()).digest()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder / "runs").mkdir(exist_ok=True)
@@ -109,7 +117,11 @@ class LibraryState:
             self._file, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None
         )
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION):
+        if version == 1:  # before kinds were kept apart: what it holds is made anew
+            self._database.executescript(
+                "ALTER TABLE results ADD COLUMN base BLOB;ALTER TABLE results ADD COLUMN kinds TEXT"
+            )
+        elif version not in (0, SCHEMA_VERSION):
             raise StorageError(
                 f"{self._file} has version {version}; this antiphon reads version "
                 f"{SCHEMA_VERSION}. Set ANTIPHON_STATE to another folder, or move the file away"
@@ -118,6 +130,11 @@ class LibraryState:
         # Safe against the death of processes; a power cut may cost the last few results.
         self._database.execute("PRAGMA synchronous = NORMAL")
         self._database.executescript(_SCHEMA)
+
+    @property
+    def name(self) -> str:
+        """Of the settings, kinds and all."""
+        return self._settings.hex()
 
     def close(self) -> None:
         self._database.close()
@@ -175,6 +192,16 @@ class LibraryState:
         assert row is not None
         return zlib.decompress(row[0])
 
+    def related(self, identity: Identity) -> list[tuple[dict[str, str], bytes]]:
+        """What was made of `identity` under the same settings for other kinds: `kinds`, record."""
+        with self._translated():
+            rows = self._database.execute(
+                "SELECT kinds, record FROM results"
+                " WHERE identity = ? AND base = ? AND status = 'done' AND settings != ?",
+                (identity, self._base, self._settings),
+            ).fetchall()
+        return [(json.loads(kinds), zlib.decompress(record)) for kinds, record in rows]
+
     def claim(self, identity: Identity, run: Run) -> bool:
         """Whether `identity` is now this run's to work on; one run only can have it."""
         changed = self._write(
@@ -188,9 +215,17 @@ class LibraryState:
     def finish(self, identity: Identity, run: Run, record: bytes) -> None:
         """Keep the result; an earlier failure is forgotten."""
         self._write(
-            "INSERT OR REPLACE INTO results (identity, settings, status, run, record)"
-            " VALUES (?, ?, 'done', ?, ?)",
-            (identity, self._settings, run.name, zlib.compress(record, level=3)),
+            "INSERT OR REPLACE INTO results"
+            " (identity, settings, status, run, record, base, kinds)"
+            " VALUES (?, ?, 'done', ?, ?, ?, ?)",
+            (
+                identity,
+                self._settings,
+                run.name,
+                zlib.compress(record, level=3),
+                self._base,
+                self._kinds,
+            ),
         )
 
     def fail(self, identity: Identity, run: Run, code: str, reason: str) -> None:

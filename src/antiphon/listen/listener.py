@@ -1,33 +1,93 @@
-"""The listener: a recording in, its Description out. Loaded once, used for many recordings.
+"""The listener: a recording in, words out. Loaded once, used for many recordings.
 
-The built-in one measures and puts the facts into words; it hears no genre and no instrument.
+Without an engine it measures and puts the facts into words; with one, a model writes the words and
+every number in them is checked against what was measured.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import antiphon
 from antiphon.analysis import ANALYSIS_VERSION
 from antiphon.audio import Limits
-from antiphon.description import Description, Provenance
+from antiphon.description import Description, Provenance, Reply, Setting
+from antiphon.errors import ConfigError, ModelMissingError
 from antiphon.listen.describer import DESCRIBER_VERSION, check_kinds, describe_facts
+from antiphon.listen.engines import Answer, ListenerEngine, Message, OnToken, Question, Sampling
 from antiphon.listen.prompts import PromptSet, load_prompt_set
+from antiphon.listen.windows import (
+    LONG_MODES,
+    Clip,
+    LongMode,
+    plan_parts,
+    read_clips,
+    recording_seconds,
+)
 
 if TYPE_CHECKING:
     from antiphon.audio import Source, Waveform
+    from antiphon.facts import Facts
+    from antiphon.listen.claims import Policy
 
 MODEL = "antiphon-signal"
 LICENCE = "Apache-2.0"  # of the texts' maker; the built-in one has no weights
+ASKING_VERSION = 1  # raise it when texts of a model come out differently
+POLICIES = ("annotate", "correct", "drop", "off")
 DEFAULT_LIMITS = Limits()
+DEFAULT_SAMPLING = Sampling()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A recording that was heard once and may be asked about many times (`Listener.hear`).
+
+    `facts` is None where nothing was to be measured; `notes` say what the clips leave out.
+    """
+
+    path: str | None
+    clips: tuple[Clip, ...]
+    facts: Facts | None
+    notes: tuple[str, ...]
+
+
 class Listener:
-    """Describes recordings from what can be measured in them."""
+    """Describes recordings and answers questions about them; a context manager that frees it.
+
+    `sampling` is how a model's words are chosen unless a call says otherwise. Methods that need a
+    model raise ModelMissingError without one. All raise AudioError or StorageError for what cannot
+    be read, ConfigError for what cannot be asked, EngineError for a model that fails.
+    """
+
+    def __init__(
+        self, engine: ListenerEngine | None = None, sampling: Sampling = DEFAULT_SAMPLING
+    ) -> None:
+        self._engine = engine
+        self._sampling = sampling
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the model; the listener cannot be used afterwards."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def cancel(self) -> None:
+        """End the answer that another thread waits for: it gets what there is within a second."""
+        if self._engine is not None:
+            self._engine.cancel()
+
+    def require_model(self, what: str) -> None:
+        """Raise ModelMissingError if `what` cannot be done for want of a model."""
+        self._needed(what)
 
     def describe(
         self,
@@ -35,59 +95,304 @@ class Listener:
         *,
         prompts: PromptSet | None = None,
         kinds: Sequence[str] | None = None,
+        facts: Policy = "annotate",
+        hint_facts: bool = False,
+        long: LongMode = "truncate",
+        sampling: Sampling | None = None,
+        measured: Facts | None = None,
         limits: Limits = DEFAULT_LIMITS,
         isolated: bool = False,
     ) -> Description:
         """Describe a path, the bytes of a file, a binary file object or a Waveform.
 
-        One text for each of `kinds` (None: all) of `prompts` (None: the set `standard`). `limits`
-        and `isolated` are those of `audio.open_stream`.
-
-        Raises AudioError or StorageError for what cannot be read, ConfigError for a kind that is
-        unknown or that only a model which follows prompts could write.
+        One text for each of `kinds` (None: all) of `prompts` (None: the set `standard`). With a
+        model: `facts` says what becomes of a number in its text that measuring contradicts,
+        `hint_facts` puts the measured values into the prompts, `long` says how a recording beyond
+        its cap is heard. `measured` spares the measuring where it was done before. `limits` and
+        `isolated` are those of `audio.open_stream`.
         """
         from antiphon.analysis import measure
 
         prompts = prompts or load_prompt_set("standard")
         chosen = prompts.select(kinds)
-        check_kinds(chosen)  # before the work of measuring
-        facts = measure(source, limits=limits, isolated=isolated)
+        _check(facts, long)
+        if self._engine is None:
+            check_kinds(chosen)  # before the work of measuring
+        measured = measured or measure(source, limits=limits, isolated=isolated)
+        settings: dict[str, Setting] = {"set": prompts.name, "kinds": ",".join(chosen)}
+        if self._engine is None:
+            limits_of_words = {kind: prompts.kinds[kind].max_words for kind in chosen}
+            return Description(
+                path=measured.path,
+                texts=describe_facts(measured, limits_of_words),
+                facts=measured,
+                provenance=self._provenance(settings),
+            )
+        from antiphon.listen.asking import write_texts
+
+        sampling = sampling or self._sampling
+        heard = plan_parts(measured.duration_seconds, self._engine.info.cap_seconds, long)
+        texts = write_texts(
+            self._engine,
+            read_clips(source, heard, limits, isolated=isolated),
+            {kind: prompts.kinds[kind] for kind in chosen},
+            sampling,
+            measured,
+            facts,
+            hint_facts=hint_facts,
+        )
+        settings |= {"facts": facts, "hint_facts": hint_facts, "long": long}
         return Description(
-            path=facts.path,
-            texts=describe_facts(facts, {kind: prompts.kinds[kind].max_words for kind in chosen}),
-            facts=facts,
-            provenance=Provenance(
-                model=MODEL,
-                revision=None,
-                licence=LICENCE,
-                settings={"set": prompts.name, "kinds": ",".join(chosen)},
-                version=antiphon.__version__,
-            ),
+            path=measured.path,
+            texts={kind: asked.text for kind, asked in texts.items()},
+            facts=measured,
+            provenance=self._provenance(settings, sampling),
+            claims=tuple(claim for asked in texts.values() for claim in asked.claims),
+            notes=(*heard.notes, *(note for asked in texts.values() for note in asked.notes)),
         )
 
+    def hear(
+        self,
+        source: Source | Waveform | Track,
+        *,
+        facts: Policy = "annotate",
+        hint_facts: bool = False,
+        long: LongMode = "truncate",
+        limits: Limits = DEFAULT_LIMITS,
+        isolated: bool = False,
+    ) -> Track:
+        """Read and measure a recording once, for several questions."""
+        if isinstance(source, Track):
+            return source
+        _check(facts, long)
+        engine = self._needed("hearing a recording")
+        measured = None
+        if facts != "off" or hint_facts:
+            from antiphon.analysis import measure
+
+            measured = measure(source, limits=limits, isolated=isolated)
+            seconds = measured.duration_seconds
+        else:
+            seconds = recording_seconds(source, limits, isolated=isolated)
+        heard = plan_parts(seconds, engine.info.cap_seconds, long)
+        clips = tuple(read_clips(source, heard, limits, isolated=isolated))
+        path = str(source) if isinstance(source, str | Path) else None
+        return Track(path, clips, measured, heard.notes)
+
+    def ask(
+        self,
+        source: Source | Waveform | Track,
+        question: str,
+        *,
+        facts: Policy = "annotate",
+        hint_facts: bool = False,
+        long: LongMode = "truncate",
+        sampling: Sampling | None = None,
+        schema: Mapping[str, object] | None = None,
+        on_token: OnToken | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        isolated: bool = False,
+    ) -> Reply:
+        """Answer one question about a recording; the options are those of `describe`.
+
+        `schema` asks for JSON of that JSON schema. `on_token` gets the answer piece by piece, as
+        the model wrote it. Of a recording in several parts the answers follow each other, each
+        headed by its times.
+        """
+        engine = self._needed("answering a question")
+        if not question.strip():
+            raise ConfigError("the question is empty; ask something about the recording")
+        track = self.hear(
+            source, facts=facts, hint_facts=hint_facts, long=long, limits=limits, isolated=isolated
+        )
+        from antiphon.listen.asking import answer_question
+
+        sampling = sampling or self._sampling
+        asked = answer_question(
+            engine,
+            track.clips,
+            Question(question, schema=schema),
+            sampling,
+            track.facts,
+            facts,
+            hint_facts=hint_facts,
+            on_token=on_token,
+        )
+        settings: dict[str, Setting] = {"facts": facts, "hint_facts": hint_facts, "long": long}
+        return Reply(
+            path=track.path,
+            question=question,
+            answer=asked.text,
+            claims=asked.claims,
+            provenance=self._provenance(settings, sampling),
+            notes=(*track.notes, *asked.notes),
+            thoughts=asked.thoughts,
+        )
+
+    def ask_raw(
+        self,
+        source: Source | Waveform | Track | None,
+        prompt: str,
+        *,
+        sampling: Sampling | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        isolated: bool = False,
+    ) -> Reply:
+        """Continue a prompt of one's own, to which no template is applied.
+
+        Its `<sound>` stand for the audio. Raises ConfigError when their number is not what the
+        model's processor expects.
+        """
+        engine = self._needed("continuing a raw prompt")
+        track = None
+        if source is not None:
+            track = self.hear(source, facts="off", limits=limits, isolated=isolated)
+        sampling = sampling or self._sampling
+        answer = engine.raw(track.clips[0] if track else None, prompt, sampling)
+        return self._reply(prompt, answer, sampling, track)
+
+    def chat(
+        self,
+        messages: Sequence[Message | Mapping[str, object]],
+        *,
+        facts: Policy = "annotate",
+        sampling: Sampling | None = None,
+        on_token: OnToken | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        isolated: bool = False,
+    ) -> Reply:
+        """The next turn of a conversation.
+
+        `messages` are `{"role": "user", "content": …}` as chat templates take them: text, or a
+        list of `{"type": "text", "text": …}` and `{"type": "audio", "audio": …}` with a path, the
+        bytes of a file, a Waveform or a Track. One recording in a conversation.
+        """
+        (reply,) = self._converse([messages], facts, sampling, on_token, limits, isolated)
+        return reply
+
+    def batch(
+        self,
+        conversations: Sequence[Sequence[Message | Mapping[str, object]]],
+        *,
+        facts: Policy = "annotate",
+        sampling: Sampling | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        isolated: bool = False,
+    ) -> list[Reply]:
+        """The next turn of each conversation, at once where the engine can."""
+        return self._converse(conversations, facts, sampling, None, limits, isolated)
+
     def settings_key(
-        self, prompts: PromptSet | None = None, kinds: Sequence[str] | None = None
+        self,
+        prompts: PromptSet | None = None,
+        kinds: Sequence[str] | None = None,
+        *,
+        facts: Policy = "annotate",
+        hint_facts: bool = False,
+        long: LongMode = "truncate",
+        sampling: Sampling | None = None,
     ) -> str:
-        """Everything but the recording that a result depends on, as one stable line of text.
+        """Everything but the recording and the prompts that a result depends on, as one stable
+        line of text.
 
         Raises ConfigError as `describe` does, so that a long run can ask before it begins.
         """
         prompts = prompts or load_prompt_set("standard")
         chosen = prompts.select(kinds)
-        check_kinds(chosen)
-        return json.dumps(
+        _check(facts, long)
+        key: dict[str, object] = {
+            "model": MODEL,
+            "version": antiphon.__version__,
+            "analysis": ANALYSIS_VERSION,
+            "describer": DESCRIBER_VERSION,
+            "set": prompts.name,
+        }
+        if self._engine is None:
+            check_kinds(chosen)
+        else:
+            key |= {
+                "model": asdict(self._engine.info),
+                "describer": ASKING_VERSION,
+                "asked": [facts, hint_facts, long, asdict(sampling or self._sampling)],
+            }
+        return json.dumps(key, ensure_ascii=False)
+
+    def _converse(
+        self,
+        conversations: Iterable[Sequence[Message | Mapping[str, object]]],
+        facts: Policy,
+        sampling: Sampling | None,
+        on_token: OnToken | None,
+        limits: Limits,
+        isolated: bool,
+    ) -> list[Reply]:
+        from antiphon.listen.conversation import read_messages
+
+        engine = self._needed("a conversation")
+        sampling = sampling or self._sampling
+
+        def hear(source: Source | Waveform | Track) -> Track:
+            return self.hear(source, facts=facts, limits=limits, isolated=isolated)
+
+        read = [read_messages(messages, hear) for messages in conversations]
+        answers = engine.chat([messages for messages, _ in read], sampling, on_token)
+        return [
+            self._reply(messages[-1].text, answer, sampling, track, facts)
+            for (messages, track), answer in zip(read, answers, strict=True)
+        ]
+
+    def _reply(
+        self,
+        question: str,
+        answer: Answer,
+        sampling: Sampling,
+        track: Track | None,
+        facts: Policy = "off",
+    ) -> Reply:
+        from antiphon.listen.asking import checked_answer
+
+        asked = checked_answer(answer, track.facts if track else None, facts)
+        return Reply(
+            path=track.path if track else None,
+            question=question,
+            answer=asked.text,
+            claims=asked.claims,
+            provenance=self._provenance({"facts": facts}, sampling),
+            notes=(*(track.notes if track else ()), *asked.notes),
+            thoughts=asked.thoughts,
+        )
+
+    def _needed(self, what: str) -> ListenerEngine:
+        if self._engine is None:
+            raise ModelMissingError(
+                f"{what} needs a listening model, and none was named; expected --model with a GGUF "
+                "file, a checkpoint folder, a hub name or an address; `antiphon models ls --all` "
+                "lists what can be got"
+            )
+        return self._engine
+
+    def _provenance(
+        self, settings: Mapping[str, Setting], sampling: Sampling | None = None
+    ) -> Provenance:
+        if self._engine is None:
+            return Provenance(MODEL, None, LICENCE, settings, antiphon.__version__)
+        info = self._engine.info
+        return Provenance(
+            info.model,
+            info.revision,
+            info.licence,
             {
-                "model": MODEL,
-                "version": antiphon.__version__,
-                "analysis": ANALYSIS_VERSION,
-                "describer": DESCRIBER_VERSION,
-                "set": prompts.name,
-                "kinds": {kind: asdict(prompts.kinds[kind]) for kind in chosen},
+                **settings,
+                "engine": info.engine,
+                **info.settings,
+                **asdict(sampling or self._sampling),
             },
-            ensure_ascii=False,
+            antiphon.__version__,
         )
 
 
-def load_listener() -> Listener:
-    """The built-in listener: works offline and needs no weights."""
-    return Listener()
+def _check(facts: str, long: str) -> None:
+    if facts not in POLICIES:
+        raise ConfigError(f"facts is {facts!r}; expected one of {', '.join(POLICIES)}")
+    if long not in LONG_MODES:
+        raise ConfigError(f"long is {long!r}; expected one of {', '.join(LONG_MODES)}")

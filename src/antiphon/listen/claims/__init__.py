@@ -1,0 +1,11 @@
+"""Claims: what a text states about a recording, found by a grammar and held against what was
+measured.
+
+    checked = check_text("full", "A waltz at 97 BPM.", facts, "correct")
+    checked.text, checked.claims
+"""
+
+from antiphon.listen.claims.grammar import find_claims
+from antiphon.listen.claims.judging import POLICIES, Checked, Policy, check_text, judge
+
+__all__ = ["POLICIES", "Checked", "Policy", "check_text", "find_claims", "judge"]

@@ -1,0 +1,141 @@
+"""From the name of a model to a listener: which engine it needs, and what no engine gets right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from antiphon.errors import ConfigError
+from antiphon.listen.engines import ListenerEngine, Sampling
+
+if TYPE_CHECKING:
+    from antiphon.listen.listener import Listener
+
+Precision = Literal["fp32", "bf16", "fp16", "8bit", "4bit"]
+Attention = Literal["flash", "sdpa", "eager"]
+DEFAULT_SAMPLING = Sampling()
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is loaded; None leaves it to the engine, the file and the machine.
+
+    `context` counts tokens; `gpu_layers` and `context` are for GGUF, `precision`, `attention`,
+    `compile` and `adapter` (a LoRA's folder) for checkpoints.
+    """
+
+    precision: Precision | None = None
+    device: str | None = None
+    attention: Attention | None = None
+    compile: bool = False
+    adapter: Path | None = None
+    gpu_layers: int | None = None
+    context: int | None = None
+    threads: int | None = None
+
+
+def load_listener(
+    spec: str | Path | None = None,
+    options: LoadOptions | None = None,
+    *,
+    sampling: Sampling = DEFAULT_SAMPLING,
+    models: Path | None = None,
+) -> Listener:
+    """The built-in listener, or the one of a model.
+
+    `spec` is a GGUF file or its quantisation (`Q6_K`), a checkpoint's folder or hub name, or the
+    address of an OpenAI-compatible server (`http://host/v1`, with `#name` where it has several
+    models). Nothing is downloaded. `models` is
+    the folder of models (None: that of the settings).
+
+    Raises ModelMissingError for a model that is not here, ModelError for one that cannot be loaded
+    or that its engine would get wrong, DependencyError for an engine that is not installed,
+    ConfigError for options that do not fit it.
+    """
+    from antiphon.listen.listener import Listener
+
+    if spec is None:
+        return Listener(sampling=sampling)
+    return Listener(load_engine(spec, options or LoadOptions(), models), sampling)
+
+
+def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> ListenerEngine:
+    """Choose the engine by what `spec` names, and load it."""
+    if is_address(spec):
+        from antiphon.listen.engines import remote
+
+        _refuse(options, str(spec), "a server", allowed=())
+        url, _, name = str(spec).partition("#")
+        return remote.load(url, model=name or None)
+    from antiphon.models import find
+
+    path = find(spec, models)
+    path = (_gguf_within(path) if path.is_dir() else None) or path
+    licence, revision = _known_terms(path)
+    if path.is_file():
+        from antiphon.listen.engines import gguf
+
+        _refuse(options, str(spec), "a GGUF file", ("gpu_layers", "context", "threads"))
+        return gguf.load(
+            path,
+            gpu_layers=options.gpu_layers,
+            context=options.context,
+            threads=options.threads,
+            licence=licence,
+            revision=revision,
+        )
+    from antiphon.listen.engines import transformers
+
+    fitting = ("precision", "device", "attention", "compile", "adapter", "threads")
+    _refuse(options, str(spec), "a checkpoint's folder", fitting)
+    return transformers.load(
+        path,
+        device=options.device,
+        precision=options.precision,
+        attention=options.attention,
+        compile=options.compile,
+        adapter=options.adapter,
+        threads=options.threads,
+        licence=licence,
+        revision=revision,
+    )
+
+
+def is_address(spec: str | Path) -> bool:
+    return isinstance(spec, str) and spec.lower().startswith(("http://", "https://"))
+
+
+def _refuse(options: LoadOptions, spec: str, what: str, allowed: tuple[str, ...]) -> None:
+    """Raise ConfigError for an option that this kind of model has no use for."""
+    for name, value in vars(options).items():
+        if value not in (None, False) and name not in allowed:
+            shown = ", ".join(allowed) if allowed else "none: the server decides"
+            raise ConfigError(
+                f"{name} is {value!r}, but {spec!r} is {what}; its options are {shown}"
+            )
+
+
+def _gguf_within(folder: Path) -> Path | None:
+    """The model of a folder that holds GGUF files and no checkpoint."""
+    if (folder / "config.json").exists():
+        return None
+    found = sorted(
+        path
+        for path in folder.glob("*.gguf")
+        if not any(part in path.name.lower() for part in ("mmproj", "imatrix"))
+    )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ConfigError(f"{str(folder)!r} has several models: {names}; name one of these files")
+    return found[0] if found else None
+
+
+def _known_terms(path: Path) -> tuple[str | None, str | None]:
+    """Licence and revision of a model whose file or folder has a name of the manifest."""
+    from antiphon.models import known
+
+    for model in known():
+        if path.name in (model.folder_name, *(file.name for file in model.files or ())):
+            return model.licence, model.revision
+    return None, None
