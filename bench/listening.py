@@ -65,7 +65,8 @@ def run() -> Part:
         f"of {SIZES['encoder_layers']} layers of {SIZES['encoder_width']} and a language model of "
         f"{SIZES['layers']} of {SIZES['width']}, five prompts of 64 tokens on a clip of 150 s, all "
         f"{os.cpu_count()} cores, bfloat16 by transformers, q8_0 by llama.cpp. Claims: 300 "
-        "sentences marked by hand before the grammar was written."
+        "sentences marked by hand before the grammar was written, which its first version met with "
+        "a precision of .946 and a recall of .930 and was then mended by; and held-out ones."
     )
     return Part("listening", "Listening engines", notes, rows)
 
@@ -78,6 +79,7 @@ def claim_rows() -> list[Row]:
     return [
         Row("claims: precision", score.precision, at_least=0.98, must=True, beside=beside),
         Row("claims: recall", score.recall, at_least=0.95, must=True),
+        *held_out_rows(),
         Row(
             "contradicted numbers left after `correct`",
             100.0 * left / wrong,
@@ -88,6 +90,20 @@ def claim_rows() -> list[Row]:
             beside=f"{left} of {wrong} marked ones",
         ),
     ]
+
+
+def held_out_rows() -> list[Row]:
+    """By sentences that the grammar was never mended by."""
+    sentences = marked_claims.load(marked_claims.HELD_OUT)
+    score = marked_claims.score(sentences)
+    left, wrong, _ = marked_claims.left_after_correcting(sentences)
+    what = f"on {len(sentences)} held-out sentences"
+    return [
+        Row(f"{what}: precision", score.precision, beside=f"{score.right} of {score.found}"),
+        Row(f"{what}: recall", score.recall, beside=f"{score.right} of {score.marked}"),
+        Row(f"{what}: left after `correct`", 100.0 * left / wrong, " %", digits=1,
+            beside=f"{left} of {wrong}"),
+    ]  # fmt: skip
 
 
 def parity_rows(toy: Path, folder: Path) -> list[Row]:

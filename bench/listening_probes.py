@@ -218,7 +218,7 @@ def idle(folder: str) -> list[float]:
     prompts = load_prompt_set("standard")
     asking = Asking(prompts, ("full",), "annotate", False, "truncate")
     with tempfile.TemporaryDirectory() as state, hosted(TimedEngine.load) as address:
-        describing = _WorkerDescribing(asking, load(), address, Sampling())
+        describing = _WorkerDescribing(asking, load(), address, "", Sampling())
         options = RunOptions(jobs=2, track_timeout_seconds=600.0)
         describe_library(Tracks((library,)), describing, Outputs(), Path(state), options)
     spans = [tuple(map(float, line.split())) for line in log.read_text().splitlines()]

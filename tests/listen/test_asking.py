@@ -126,6 +126,36 @@ def test_without_a_policy_nothing_is_checked() -> None:
     assert texts_of(FakeEngine("It runs at 97 BPM."), policy="off")["full"].claims == ()
 
 
+def test_the_marks_of_a_correction_may_exceed_the_limit_and_it_is_said() -> None:
+    prompts = {"a": Prompt("Say it.", max_words=5)}
+    asked = texts_of(FakeEngine("A 97 BPM rock song."), policy="correct", prompts=prompts)["a"]
+    assert asked.text == "A 120 BPM (measured) rock song."
+    assert asked.notes == ("a: over 5 words by the marks of what was corrected",)
+
+
+def test_what_is_cancelled_is_not_gone_on_with() -> None:
+    engine = FakeEngine("One two three four five six.", finish="cancelled")
+    clips = (clip(0.0, 30.0), clip(30.0, 30.0))
+    asked = texts_of(engine, clips=clips, prompts={"a": Prompt("x", max_words=2)})["a"]
+    assert len(engine.calls) == 1
+    assert "a: cancelled before its end" in asked.notes
+
+
+def test_an_answer_keeps_to_its_schema_whatever_the_policy() -> None:
+    asked = answer_question(
+        FakeEngine('{"bpm": 97}'),
+        (clip(),),
+        Question("Tempo?", schema={"type": "object"}),
+        Sampling(),
+        FACTS,
+        "correct",
+        hint_facts=False,
+        on_token=None,
+    )
+    assert asked.text == '{"bpm": 97}'
+    assert [c.verdict for c in asked.claims] == ["contradicted"]
+
+
 def test_nothing_left_is_said() -> None:
     asked = texts_of(FakeEngine("It runs at 97 BPM."), policy="drop")["full"]
     assert asked.text == ""
@@ -162,7 +192,7 @@ def test_parts_are_headed_by_their_times_and_checked_by_their_own() -> None:
 
 def test_facts_within_a_clip() -> None:
     part = facts_within(FACTS, clip(30.0, 30.0))
-    assert part.duration_seconds == 30.0
+    assert part.duration_seconds == 60.0  # of the recording: a text speaks of that
     assert part.sections.spans == (Span(0.0, 10.0, "B"), Span(10.0, 30.0, "A"))
     assert facts_within(FACTS, clip()) is FACTS
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -100,6 +102,26 @@ def test_an_engine_that_dies_again_and_again_is_given_up() -> None:
                 ask(address, "die")
         with pytest.raises(EngineError, match=r"again and again.*enough memory"):
             ask(address, "this")
+
+
+@pytest.mark.parametrize("pause_seconds", [0.0, 0.0005, 0.05])
+def test_leaving_while_it_is_started_anew_waits_for_nothing(pause_seconds: float) -> None:
+    with hosted(engine) as address:
+        with pytest.raises(EngineError):
+            ask(address, "die")
+        time.sleep(pause_seconds)
+        started = time.monotonic()
+    assert time.monotonic() - started < 5.0
+
+
+def test_a_long_name_of_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with hosted(engine) as address:
+        assert ask(address, "x") == "about x"
 
 
 def test_a_worker_that_goes_frees_the_engine() -> None:

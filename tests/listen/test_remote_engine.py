@@ -10,6 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+from antiphon.errors import ConfigError, EngineError, ModelError
+from antiphon.listen.engines import ListenerEngine, Message, Question, Sampling
+from antiphon.listen.engines.remote import MAX_PROMPT_CHARACTERS, RemoteEngine, load
+from antiphon.listen.engines.remote_transport import Patience
+from antiphon.listen.windows import Clip
 from openai_server import (
     OpenAiServer,
     Talk,
@@ -21,12 +27,6 @@ from openai_server import (
     says_whole,
     streams,
 )
-
-from antiphon.errors import ConfigError, EngineError, ModelError
-from antiphon.listen.engines import ListenerEngine, Message, Question, Sampling
-from antiphon.listen.engines.remote import MAX_PROMPT_CHARACTERS, RemoteEngine, load
-from antiphon.listen.engines.remote_transport import Patience
-from antiphon.listen.windows import Clip
 
 pytestmark = pytest.mark.integration
 

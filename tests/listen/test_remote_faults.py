@@ -13,6 +13,14 @@ from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
+from test_remote_engine import CLIP, GREEDY, PATIENCE, ask
+
+from antiphon.errors import ConfigError, EngineError
+from antiphon.listen.engines import Answer, Question
+from antiphon.listen.engines.remote import RemoteEngine, load
+from antiphon.listen.engines.remote_address import read_address, read_key, read_proxy
+from antiphon.listen.engines.remote_calls import Call
+from antiphon.listen.engines.remote_transport import MAX_REPLY_BYTES, Transport
 from openai_server import (
     Behaviour,
     OpenAiServer,
@@ -26,14 +34,6 @@ from openai_server import (
     says_whole,
     streams,
 )
-from test_remote_engine import CLIP, GREEDY, PATIENCE, ask
-
-from antiphon.errors import ConfigError, EngineError
-from antiphon.listen.engines import Answer, Question
-from antiphon.listen.engines.remote import RemoteEngine, load
-from antiphon.listen.engines.remote_address import read_address, read_key, read_proxy
-from antiphon.listen.engines.remote_calls import Call
-from antiphon.listen.engines.remote_transport import MAX_REPLY_BYTES, Transport
 
 pytestmark = pytest.mark.integration
 

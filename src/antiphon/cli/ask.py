@@ -56,6 +56,7 @@ def ask(
     """Answer one question about a recording, with a listening model."""
     settings = console.start(context)
     console.check_paths([path])
+    listening.require(model)
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     policy, how = listening.policy(facts), listening.long_mode(long)
     wanted = None if schema is None else _read_schema(schema)

@@ -63,6 +63,7 @@ def chat(
 ) -> None:
     """Talk about a recording with a listening model."""
     settings = console.start(context)
+    listening.require(model)
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     policy = listening.policy(facts)
     from antiphon.audio import Limits
@@ -161,6 +162,8 @@ class _Conversation:
         console.print_text("" if streams else reply.answer)
         for line in listening.remarks(reply.claims, reply.notes):
             console.note(line)
+        if not reply.answer:
+            return  # nothing to go on from
         self.turns += [
             {"role": "user", "content": question},
             {"role": "assistant", "content": reply.answer},

@@ -15,7 +15,7 @@ import typer
 
 from antiphon.cli import console, listening, summary
 from antiphon.cli.long_run import StopRequest, shown_progress
-from antiphon.errors import ConfigError
+from antiphon.errors import ConfigError, ModelMissingError
 
 if TYPE_CHECKING:
     from antiphon.audio import Limits
@@ -113,6 +113,8 @@ def describe(
     console.check_paths(paths)
     from antiphon.listen.library_outputs import Outputs
 
+    if prompt is not None and model is None:
+        raise ModelMissingError("--prompt needs a listening model, and none is named: add --model")
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     prompts = _prompts(prompt, prompt_set, kind)
     asking = Asking(
@@ -182,11 +184,12 @@ class _WorkerDescribing:
     asking: Asking
     settings: Settings
     engine: HostAddress | None
+    origin: str
     sampling: Sampling
 
     @property
     def settings_key(self) -> str:
-        return self.asking.settings_key(self._listener())
+        return f"{self.asking.settings_key(self._listener())} {self.origin}"
 
     @property
     def kinds(self) -> Mapping[str, str]:
@@ -241,15 +244,17 @@ def _describe_one(
     show: Callable[[Description], None] | None,
 ) -> None:
     """Describe a single recording in this process; nothing of it is remembered."""
-    from antiphon.audio import Limits
+    from antiphon.audio import Limits, open_stream
     from antiphon.exports import json_line
     from antiphon.files import atomic_write
 
     if console.is_url(source) and outputs.beside:
         raise ConfigError("--info and --captions write beside a file; an address has none")
     limits = Limits(max_seconds=settings.max_seconds)
-    with console.local_file(source) as path, chosen.listener() as listener:
-        found = asking.describe(listener, limits, path, asking.kinds)
+    with console.local_file(source) as path:
+        open_stream(path, limits=limits).close()  # before a model is loaded for nothing
+        with chosen.listener() as listener:
+            found = asking.describe(listener, limits, path, asking.kinds)
     description = replace(found, path=source, facts=found.facts.with_path(source))
     if outputs.beside:
         outputs.write_beside(Path(source), description)
@@ -270,16 +275,20 @@ def _describe_library(
     retry_failed: bool,
 ) -> None:
     from antiphon.listen.engine_host import hosted
-    from antiphon.listen.library import RunOptions, describe_library, usable_cores
+    from antiphon.listen.library import RunOptions, check_tracks, describe_library, usable_cores
+
+    check_tracks(tracks)  # before a model is loaded for nothing
 
     jobs = settings.jobs or (usable_cores() if chosen.load is None else _JOBS_WITH_A_MODEL)
-    options = RunOptions(jobs, settings.track_timeout_seconds, retry_failed)
+    # Where workers share a model each waits for the others' answers too.
+    waiting = 1 if chosen.load is None else jobs
+    options = RunOptions(jobs, waiting * settings.track_timeout_seconds, retry_failed)
     with (
         nullcontext() if chosen.load is None else hosted(chosen.load) as engine,
         StopRequest() as stop,
         shown_progress("describing") as on_progress,
     ):
-        describing = _WorkerDescribing(asking, settings, engine, chosen.sampling)
+        describing = _WorkerDescribing(asking, settings, engine, chosen.origin, chosen.sampling)
         done = describe_library(
             tracks,
             describing,

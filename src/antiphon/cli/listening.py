@@ -81,6 +81,7 @@ class Chosen:
 
     spec: str | None
     load: Callable[[], ListenerEngine] | None  # pickles; None without a model
+    origin: str  # tells it from another model of the same name
     sampling: Sampling
 
     def listener(self) -> Listener:
@@ -96,7 +97,7 @@ def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) ->
     Raises ConfigError for a value that is not known, or options without a model.
     """
     from antiphon.listen.engines import Sampling
-    from antiphon.listen.loading import Attention, LoadOptions, Precision, load_engine
+    from antiphon.listen.loading import Attention, LoadOptions, Precision, load_engine, origin_of
 
     named = {name: value for name, value in given.items() if value is not None}
     if spec is None and named:
@@ -111,8 +112,18 @@ def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) ->
         named["compile"] = _truth(named["compile"])
     sampling = Sampling(**{k: named.pop(k) for k in _SAMPLING if k in named})
     if spec is None:
-        return Chosen(None, None, sampling)
-    return Chosen(spec, partial(load_engine, spec, LoadOptions(**named), settings.models), sampling)
+        return Chosen(None, None, "", sampling)
+    options = LoadOptions(**named)
+    load = partial(load_engine, spec, options, settings.models)
+    return Chosen(spec, load, origin_of(spec, options, settings.models), sampling)
+
+
+def require(spec: str | None) -> None:
+    """Raise ModelMissingError where a command cannot do without a model, and none is named."""
+    if spec is None:
+        from antiphon.listen.listener import Listener
+
+        Listener().require_model("this command")
 
 
 def policy(word: str) -> Policy:

@@ -64,6 +64,8 @@ def write_texts(
             for kind in prompts
         }
         parts.append((clip, checked))
+        if any(answer.finish == "cancelled" for answer in answers.values()):
+            break
     return {kind: _joined([(clip, texts[kind]) for clip, texts in parts]) for kind in prompts}
 
 
@@ -86,7 +88,11 @@ def answer_question(
         if facts_here is not None and hint_facts:
             asked = replace(question, text=f"{question.text}\n\n{hint_of(facts_here)}")
         (answer,) = engine.answer(clip, [asked], sampling, on_token)
-        parts.append((clip, checked_answer(answer, facts_here, policy)))
+        # Corrected or shortened, an answer would keep to its schema no longer.
+        held_to = "annotate" if question.schema is not None and policy != "off" else policy
+        parts.append((clip, checked_answer(answer, facts_here, held_to)))
+        if answer.finish == "cancelled":
+            break
     return _joined(parts)
 
 
@@ -102,7 +108,7 @@ def checked_answer(answer: Answer, facts: Facts | None, policy: Policy) -> Asked
 
 
 def hint_of(facts: Facts) -> str:
-    """The measured facts that are sure, as one sentence for a prompt; empty if there are none."""
+    """The measured facts that are sure, as one sentence for a prompt."""
     known = [f"length {clock(facts.duration_seconds)}"]
     if facts.tempo.bpm is not None and facts.tempo.confidence >= _HINT_CONFIDENCE:
         known.append(f"tempo {facts.tempo.bpm:.0f} BPM")
@@ -116,7 +122,7 @@ def hint_of(facts: Facts) -> str:
 
 
 def facts_within(facts: Facts, clip: Clip) -> Facts:
-    """The facts as they hold for a clip: its length, and section times from its start."""
+    """The facts as a clip has them: section times from its start; all else is the recording's."""
     if clip.start_seconds == 0.0 and clip.stop_seconds >= facts.duration_seconds - 1.0:
         return facts
     spans = facts.sections.spans
@@ -131,7 +137,7 @@ def facts_within(facts: Facts, clip: Clip) -> Facts:
             if span.end_seconds > clip.start_seconds and span.start_seconds < clip.stop_seconds
         )
     sections = Spans(spans, facts.sections.confidence, facts.sections.reason)
-    return replace(facts, duration_seconds=clip.duration_seconds, sections=sections)
+    return replace(facts, sections=sections)
 
 
 def cut_to_words(text: str, most: int) -> str:
@@ -206,7 +212,7 @@ def _ask_again(
 def _exceeds(answer: Answer, prompt: Prompt) -> bool:
     return (
         prompt.max_words is not None
-        and answer.finish != "repetition"
+        and answer.finish not in ("repetition", "cancelled")
         and count_words(answer.text) > prompt.max_words
     )
 
@@ -221,6 +227,8 @@ def _checked(kind: str, answer: Answer, prompt: Prompt, facts: Facts, policy: Po
     checked = check_text(kind, text, facts, policy)
     if not checked.text and text:
         notes.append(_NOTHING_LEFT)
+    if prompt.max_words is not None and count_words(checked.text) > prompt.max_words:
+        notes.append(f"over {prompt.max_words} words by the marks of what was corrected")
     return Asked(checked.text, checked.claims, tuple(f"{kind}: {note}" for note in notes))
 
 

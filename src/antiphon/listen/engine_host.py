@@ -39,6 +39,7 @@ from antiphon.listen.windows import Clip
 
 _POLL_SECONDS = 0.5
 _START_SECONDS = 1800.0  # 16 GB from a slow disk
+_LONGEST_FOLDER = 80
 _MAX_RESTARTS = 3  # in a row
 _SOON_SECONDS = 60.0  # a process that ends sooner counts as one in a row
 
@@ -64,7 +65,11 @@ def hosted(load: Callable[[], ListenerEngine]) -> Iterator[HostAddress]:
     `load` is pickled into it. A process that dies is started anew: the track it worked on fails,
     the others go on. Raises what `load` raises, EngineError when the process does not come up.
     """
-    with tempfile.TemporaryDirectory(prefix="antiphon-", ignore_cleanup_errors=True) as folder:
+    # The name of a socket has 107 characters at most.
+    short = "/tmp" if os.name != "nt" and len(tempfile.gettempdir()) > _LONGEST_FOLDER else None
+    with tempfile.TemporaryDirectory(
+        prefix="antiphon-", dir=short, ignore_cleanup_errors=True
+    ) as folder:
         host = _Host(load, _place_in(Path(folder)), secrets.token_bytes(32))
         try:
             yield HostAddress(host.place, host.secret, host.start())
@@ -85,6 +90,7 @@ class _Host:
         self.place, self.secret = place, secret
         self._load = load
         self._stopping = threading.Event()
+        self._starting = threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
         self._watcher: threading.Thread | None = None
 
@@ -96,19 +102,23 @@ class _Host:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._process is not None:
-            self._process.kill()
+        with self._starting:  # either it is there and ends, or it does not start any more
+            if self._process is not None and self._process.pid is not None:
+                self._process.kill()
         if self._watcher is not None:
             self._watcher.join()
 
     def _start_once(self) -> EngineInfo:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(self._load, self.place, self.secret, theirs)
-        )
-        with signals_held_back():
-            self._process.start()
+        with self._starting:
+            if self._stopping.is_set():
+                raise EngineError("the model is not needed any more")
+            self._process = context.Process(
+                target=_serve, args=(self._load, self.place, self.secret, theirs)
+            )
+            with signals_held_back():
+                self._process.start()
         theirs.close()
         try:
             if not ours.poll(_START_SECONDS):
@@ -142,7 +152,9 @@ class _Host:
                     raise EngineError(f"the model's process ended {restarts} times in a row")
                 logger.warning("the model's process ended; it is started anew")
                 self._start_once()
-            except AntiphonError as error:
+            except Exception as error:  # noqa: BLE001 - the end of this thread
+                if self._stopping.is_set():
+                    return
                 logger.error("the model is given up: %s", error)
                 shutil.rmtree(Path(self.place).parent, ignore_errors=True)  # clients see it
                 return

@@ -23,7 +23,7 @@ from typing import Literal, Protocol
 from antiphon import files
 from antiphon.audio import AUDIO_SUFFIXES
 from antiphon.description import Description, joined
-from antiphon.errors import AntiphonError, AudioError, DiskFullError, StorageError
+from antiphon.errors import AntiphonError, AudioError, DiskFullError, EngineError, StorageError
 from antiphon.facts import Facts
 from antiphon.listen.library_outputs import (
     Outputs,
@@ -138,12 +138,8 @@ def describe_library(
     """
     started = time.monotonic()
     outputs.check()
+    check_tracks(tracks)
     total = sum(1 for _ in tracks)
-    if total == 0:
-        raise AudioError(
-            f"there is no audio here to describe: {tracks}; expected files whose names end in "
-            + ", ".join(sorted(AUDIO_SUFFIXES))
-        )
     state = LibraryState(state_folder, describing.settings_key, describing.kinds)
     with closing(state), state.running(retry_failed=options.retry_failed) as run:
         task = _TrackTask(describing, outputs, state_folder, run)
@@ -154,6 +150,15 @@ def describe_library(
         ledger = outputs.ledger(tracks.paths, state_folder, state.name)
         tally = write_results(tracks, state, outputs.jsonl, ledger)
     return Summary(walker.described, tally, should_stop(), time.monotonic() - started)
+
+
+def check_tracks(tracks: Tracks) -> None:
+    """Raise AudioError where there is no track at all."""
+    if next(iter(tracks), None) is None:
+        raise AudioError(
+            f"there is no audio here to describe: {tracks}; expected files whose names end in "
+            + ", ".join(sorted(AUDIO_SUFFIXES))
+        )
 
 
 @dataclass
@@ -295,7 +300,9 @@ class _TrackWorker:
             return None
         try:
             description = self._describe_what_is_missing(track, identity)
-        except (OSError, StorageError):
+        except (OSError, StorageError, EngineError):
+            # Not the content's fault: a model that is out of order may be mended before the next
+            # run, which then tries again.
             self._state.forget(identity)
             raise
         except Exception as error:  # noqa: BLE001 - other tracks go on

@@ -218,7 +218,8 @@ class Listener:
             hint_facts=hint_facts,
             on_token=on_token,
         )
-        settings: dict[str, Setting] = {"facts": facts, "hint_facts": hint_facts, "long": long}
+        applied = facts if track.facts is not None else "off"
+        settings: dict[str, Setting] = {"facts": applied, "hint_facts": hint_facts, "long": long}
         return Reply(
             path=track.path,
             question=question,
@@ -310,8 +311,10 @@ class Listener:
         if self._engine is None:
             check_kinds(chosen)
         else:
+            # Not the cap: where memory decides it, a run that goes on would begin anew.
+            info = {k: v for k, v in asdict(self._engine.info).items() if k != "cap_seconds"}
             key |= {
-                "model": asdict(self._engine.info),
+                "model": info,
                 "describer": ASKING_VERSION,
                 "asked": [facts, hint_facts, long, asdict(sampling or self._sampling)],
             }
@@ -332,7 +335,13 @@ class Listener:
         sampling = sampling or self._sampling
 
         def hear(source: Source | Waveform | Track) -> Track:
-            return self.hear(source, facts=facts, limits=limits, isolated=isolated)
+            track = self.hear(source, facts=facts, limits=limits, isolated=isolated)
+            if len(track.clips) > 1:
+                raise ConfigError(
+                    f"the recording was heard in {len(track.clips)} parts, and a conversation "
+                    "takes one; hear it with long='truncate', or the part you mean by itself"
+                )
+            return track
 
         read = [read_messages(messages, hear) for messages in conversations]
         answers = engine.chat([messages for messages, _ in read], sampling, on_token)

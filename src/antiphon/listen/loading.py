@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -65,7 +66,7 @@ def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> 
     if is_address(spec):
         from antiphon.listen.engines import remote
 
-        _refuse(options, str(spec), "a server", allowed=())
+        _refuse(options, "the address", "a server", allowed=())
         url, _, name = str(spec).partition("#")
         return remote.load(url, model=name or None)
     from antiphon.models import find
@@ -102,6 +103,27 @@ def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> 
     )
 
 
+def origin_of(spec: str | Path, options: LoadOptions, models: Path | None) -> str:
+    """What tells a model from another of the same name: its address, or its place and age.
+
+    Raises ModelMissingError as loading does.
+    """
+    if is_address(spec):
+        return str(spec)
+    from antiphon.models import find
+
+    places = [find(spec, models), *([options.adapter] if options.adapter else [])]
+    weights = [place / "config.json" if place.is_dir() else place for place in places]
+    return json.dumps(
+        [
+            [str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns]
+            if file.exists()
+            else [str(file.resolve())]
+            for file in weights
+        ]
+    )
+
+
 def is_address(spec: str | Path) -> bool:
     return isinstance(spec, str) and spec.lower().startswith(("http://", "https://"))
 
@@ -109,11 +131,9 @@ def is_address(spec: str | Path) -> bool:
 def _refuse(options: LoadOptions, spec: str, what: str, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError for an option that this kind of model has no use for."""
     for name, value in vars(options).items():
-        if value not in (None, False) and name not in allowed:
+        if value is not None and value is not False and name not in allowed:
             shown = ", ".join(allowed) if allowed else "none: the server decides"
-            raise ConfigError(
-                f"{name} is {value!r}, but {spec!r} is {what}; its options are {shown}"
-            )
+            raise ConfigError(f"{name} is {value!r}, but {spec} is {what}; its options are {shown}")
 
 
 def _gguf_within(folder: Path) -> Path | None:

@@ -160,6 +160,10 @@ def _attempt(
         part.drop(on_bytes)
         return _attempt(mirror, url, file, part, on_bytes)
     with response:
+        if response.status == http.HTTPStatus.PARTIAL_CONTENT and not offset:
+            raise StorageError(
+                f"{shown(url)} sends a part where the whole was asked for; try another mirror"
+            )
         if response.status == http.HTTPStatus.PARTIAL_CONTENT:
             start, total = _range_of(response.headers.get("Content-Range"))
             if start != offset or _validator_of(response) != validator:

@@ -95,7 +95,7 @@ def load(
         loaded.model.model.language_model.compile(dynamic=True)
     info = EngineInfo(
         engine="transformers",
-        model=folder.name,
+        model=folder.name.replace("--", "/", 1),  # as `antiphon models pull` names folders
         revision=revision,
         licence=licence,
         cap_seconds=prompts.cap_seconds,
