@@ -27,7 +27,7 @@ LAYERS = (
     ("analysis", "arrange", "synth"),
     (
         "models", "description", "exports", "files", "facts", "midi", "score", "controls",
-        "notation", "plain", "audio", "loudness", "settings", "log",
+        "notation", "plain", "addresses", "audio", "loudness", "settings", "log",
         "threads",
     ),
     ("errors",),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from antiphon.facts import Facts
 from antiphon.plain import read_json, write_json
 
 Setting = str | int | float | bool | None
+Policy = Literal["annotate", "correct", "drop", "off"]  # what becomes of contradicted claims
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 Verdict = Literal["confirmed", "octave", "contradicted", "unmeasured"]
 Quantity = Literal["tempo", "key", "metre", "duration", "chords", "loudness", "time"]
 

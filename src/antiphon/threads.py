@@ -1,4 +1,4 @@
-"""How many threads the linear algebra below numpy takes: one.
+"""How many threads the linear algebra below numpy takes: one; and how many cores there are.
 
 Our arrays are small. Waiting for a second thread costs more than it brings: on two busy cores
 OpenBLAS made a render take 6.4 s of processor time instead of 0.6 s. It also lets sums depend on
@@ -34,3 +34,17 @@ def one_in_children() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a container may be given fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def model_threads() -> int:
+    """How many threads a large model takes: of many cores, half, since the rest are mostly the
+    others' second threads."""
+    count = usable_cores()
+    return count if count <= 4 else max(4, count // 2)

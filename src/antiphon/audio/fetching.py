@@ -16,11 +16,11 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
+from antiphon.addresses import check_address, shown
 from antiphon.audio import AUDIO_SUFFIXES
-from antiphon.errors import AudioLimitError, ConfigError, StorageError
+from antiphon.errors import AudioLimitError, StorageError
 
 BLOCK_BYTES = 1 << 16
-SCHEMES = ("http", "https")
 
 
 def fetch(
@@ -32,9 +32,9 @@ def fetch(
     AudioLimitError for more than `max_bytes`, StorageError for everything that fails on the way or
     is not done after `timeout_seconds`. No file is left behind by an error.
     """
-    _check(url)
+    check_address(url)
     deadline = time.monotonic() + timeout_seconds
-    shown = _shown(url)
+    named = repr(shown(url))
     request = urllib.request.Request(
         url, headers={"User-Agent": "antiphon", "Accept-Encoding": "identity"}
     )
@@ -43,13 +43,13 @@ def fetch(
         with opener.open(request, timeout=timeout_seconds) as response:
             return _save(response, url, Path(directory), max_bytes, deadline)
     except urllib.error.HTTPError as error:
-        raise StorageError(f"{shown} answers {error.code} ({error.reason})") from error
+        raise StorageError(f"{named} answers {error.code} ({error.reason})") from error
     except urllib.error.URLError as error:
-        raise StorageError(f"{shown} cannot be fetched: {error.reason}") from error
+        raise StorageError(f"{named} cannot be fetched: {error.reason}") from error
     except TimeoutError as error:
-        raise StorageError(f"{shown} was not fetched within {timeout_seconds:g} s") from error
+        raise StorageError(f"{named} was not fetched within {timeout_seconds:g} s") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise StorageError(f"{shown} cannot be fetched: {error}") from error
+        raise StorageError(f"{named} cannot be fetched: {error}") from error
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -66,25 +66,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        _check(newurl)
+        check_address(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _check(url: str) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host = parts.hostname
-    except ValueError as error:
-        raise ConfigError(f"{url!r} is not a web address: {error}") from error
-    if parts.scheme.lower() not in SCHEMES or not host:
-        raise ConfigError(f"{_shown(url)} cannot be fetched; expected http://… or https://…")
-
-
-def _shown(url: str) -> str:
-    """The address without what may be secret in it: user, password, query."""
-    parts = urllib.parse.urlsplit(url)
-    place = parts.netloc.rpartition("@")[2] + parts.path
-    return repr(f"{parts.scheme}://{place}" if parts.netloc else url)
 
 
 def _save(
@@ -110,7 +93,7 @@ def _save(
                 file.write(data)
         if declared is not None and received < declared:
             raise StorageError(
-                f"{_shown(url)} broke off after {received:,} of {declared:,} bytes; try again"
+                f"{shown(url)!r} broke off after {received:,} of {declared:,} bytes; try again"
             )
     except BaseException:
         path.unlink(missing_ok=True)
@@ -121,5 +104,6 @@ def _save(
 def _check_size(size: int, url: str, max_bytes: int) -> None:
     if size > max_bytes:
         raise AudioLimitError(
-            f"{_shown(url)} is larger than {max_bytes:,} bytes; fetch it yourself, or raise the cap"
+            f"{shown(url)!r} is larger than {max_bytes:,} bytes; "
+            "fetch it yourself, or raise the cap"
         )

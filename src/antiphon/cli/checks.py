@@ -75,7 +75,7 @@ def _versions() -> Check:
 
 
 def _machine() -> Check:
-    from antiphon.listen.library import usable_cores
+    from antiphon.threads import usable_cores
 
     found = f"{usable_cores()} cores, {sys.platform}"
     memory_gb = _memory_gb()

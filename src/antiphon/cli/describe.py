@@ -275,7 +275,8 @@ def _describe_library(
     retry_failed: bool,
 ) -> None:
     from antiphon.listen.engine_host import hosted
-    from antiphon.listen.library import RunOptions, check_tracks, describe_library, usable_cores
+    from antiphon.listen.library import RunOptions, check_tracks, describe_library
+    from antiphon.threads import usable_cores
 
     check_tracks(tracks)  # before a model is loaded for nothing
 

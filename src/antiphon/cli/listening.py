@@ -14,8 +14,7 @@ from antiphon.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from antiphon.description import Claim
-    from antiphon.listen.claims import Policy
+    from antiphon.description import Claim, Policy
     from antiphon.listen.engines import ListenerEngine, Sampling
     from antiphon.listen.listener import Listener
     from antiphon.listen.windows import LongMode
@@ -97,7 +96,8 @@ def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) ->
     Raises ConfigError for a value that is not known, or options without a model.
     """
     from antiphon.listen.engines import Sampling
-    from antiphon.listen.loading import Attention, LoadOptions, Precision, load_engine, origin_of
+    from antiphon.listen.engines.transformers_loading import Attention, Precision
+    from antiphon.listen.loading import LoadOptions, load_engine, origin_of
 
     named = {name: value for name, value in given.items() if value is not None}
     if spec is None and named:
@@ -128,11 +128,11 @@ def require(spec: str | None) -> None:
 
 def policy(word: str) -> Policy:
     """`--facts`, checked."""
-    from antiphon.listen.claims import Policy
+    from antiphon.description import POLICIES
 
-    if word not in get_args(Policy):
-        raise ConfigError(f"--facts is {word!r}; expected one of {', '.join(get_args(Policy))}")
-    return cast("Policy", word)
+    if word not in POLICIES:
+        raise ConfigError(f"--facts is {word!r}; expected one of {', '.join(POLICIES)}")
+    return word
 
 
 def long_mode(word: str) -> LongMode:

@@ -363,10 +363,3 @@ def _walk(path: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
             yield from _walk(entry, seen)
         elif entry.suffix.lower() in AUDIO_SUFFIXES:
             yield entry
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # a container may be given fewer than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import antiphon
 from antiphon.analysis import ANALYSIS_VERSION
 from antiphon.audio import Limits
-from antiphon.description import Description, Provenance, Reply, Setting
+from antiphon.description import POLICIES, Description, Policy, Provenance, Reply, Setting
 from antiphon.errors import ConfigError, ModelMissingError
 from antiphon.listen.describer import DESCRIBER_VERSION, check_kinds, describe_facts
 from antiphon.listen.engines import Answer, ListenerEngine, Message, OnToken, Question, Sampling
@@ -32,12 +32,10 @@ from antiphon.listen.windows import (
 if TYPE_CHECKING:
     from antiphon.audio import Source, Waveform
     from antiphon.facts import Facts
-    from antiphon.listen.claims import Policy
 
 MODEL = "antiphon-signal"
 LICENCE = "Apache-2.0"  # of the texts' maker; the built-in one has no weights
 ASKING_VERSION = 1  # raise it when texts of a model come out differently
-POLICIES = ("annotate", "correct", "drop", "off")
 DEFAULT_LIMITS = Limits()
 DEFAULT_SAMPLING = Sampling()
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from antiphon.errors import ConfigError
 from antiphon.listen.engines import ListenerEngine, Sampling
 
 if TYPE_CHECKING:
+    from antiphon.listen.engines.transformers_loading import Attention, Precision
     from antiphon.listen.listener import Listener
 
-Precision = Literal["fp32", "bf16", "fp16", "8bit", "4bit"]
-Attention = Literal["flash", "sdpa", "eager"]
 DEFAULT_SAMPLING = Sampling()
 
 

@@ -20,6 +20,7 @@ from email.message import Message
 from pathlib import PurePosixPath
 from typing import IO
 
+from antiphon.addresses import check_address, shown
 from antiphon.errors import ConfigError, ModelError, StorageError
 from antiphon.models.manifest import (
     DATA_SUFFIXES,
@@ -31,7 +32,6 @@ from antiphon.models.manifest import (
 HUB = "https://huggingface.co"
 TOKEN_VARIABLE = "HF_TOKEN"
 TIMEOUT_SECONDS = 60.0  # without a byte
-_SCHEMES = ("http", "https")
 _JSON_LIMIT_BYTES = 32 << 20
 _MAX_PAGES = 100
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -231,7 +231,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        check_url(newurl)
+        check_address(newurl)
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise ConfigError(f"{shown(req.full_url)} leads to {shown(newurl)}, without encryption")
         # Range and If-Range go along; Authorization does not, see `_authorise`.
@@ -239,24 +239,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if request is not None:
             _authorise(request)
         return request
-
-
-def check_url(url: str) -> None:
-    """Raise ConfigError unless `url` is an address on the web."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        host = parts.hostname
-    except ValueError as error:
-        raise ConfigError(f"{url!r} is not a web address: {error}") from error
-    if parts.scheme.lower() not in _SCHEMES or not host:
-        raise ConfigError(f"{shown(url)} cannot be fetched; expected http://… or https://…")
-
-
-def shown(url: str) -> str:
-    """The address without what may be secret in it: user, password, query."""
-    parts = urllib.parse.urlsplit(url)
-    place = parts.netloc.rpartition("@")[2] + parts.path
-    return f"{parts.scheme}://{place}" if parts.netloc else repr(url)
 
 
 def _authorise(request: urllib.request.Request) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from antiphon.addresses import check_address
 from antiphon.errors import ModelError, ModelMissingError, StorageError
 from antiphon.files import storage_error
 from antiphon.models import hub, transfer
@@ -87,7 +88,7 @@ def _choose(spec: str, models: Path, source: str | None) -> tuple[Model, Place]:
     begun = [m for m in candidates if locate(m, models).state != "absent"]
     model = next(iter(begun), None) or next((m for m in candidates if m.repo), candidates[0])
     if source is not None:
-        hub.check_url(source)
+        check_address(source)
         return model, Web(Mirror(source.rstrip("/"), model.repo))
     if model.repo is None:
         raise ModelMissingError(

@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol
 
+from antiphon.addresses import shown
 from antiphon.errors import DiskFullError, ModelError, StorageError
 from antiphon.files import storage_error
-from antiphon.models.hub import AnsweredError, Mirror, UnreachableError, shown
+from antiphon.models.hub import AnsweredError, Mirror, UnreachableError
 from antiphon.models.manifest import ModelFile
 from antiphon.models.record import BLOCK_BYTES, sha256_of
 from antiphon.models.store import PART_SUFFIX, VALIDATOR_SUFFIX

@@ -5,7 +5,8 @@ measured.
     checked.text, checked.claims
 """
 
+from antiphon.description import POLICIES, Policy
 from antiphon.listen.claims.grammar import find_claims
-from antiphon.listen.claims.judging import POLICIES, Checked, Policy, check_text, judge
+from antiphon.listen.claims.judging import Checked, check_text, judge
 
 __all__ = ["POLICIES", "Checked", "Policy", "check_text", "find_claims", "judge"]

@@ -6,9 +6,9 @@ Finding is the work of `grammar`, mending that of `mending`; here it is judged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import assert_never
 
-from antiphon.description import Claim, Verdict
+from antiphon.description import POLICIES, Claim, Policy, Verdict
 from antiphon.errors import ConfigError
 from antiphon.facts import Facts, Span
 from antiphon.listen.claims.grammar import find_claims
@@ -17,9 +17,6 @@ from antiphon.listen.claims.phrasing import main_chords
 from antiphon.listen.claims.reading import Amount, Bar, Degrees, Found, Harmony, Moment, Tonality
 from antiphon.listen.phrases import clock
 from antiphon.notation import Chord, Key, Mode
-
-Policy = Literal["annotate", "correct", "drop", "off"]
-POLICIES: tuple[Policy, ...] = ("annotate", "correct", "drop", "off")
 
 TEMPO_SLACK = 0.04
 TEMPO_OCTAVES = (2.0, 1 / 2, 3.0, 1 / 3)

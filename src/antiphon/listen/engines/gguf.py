@@ -41,11 +41,11 @@ from antiphon.listen.engines.gguf_sizing import (
     at_least,
     context_tokens,
     least_context,
-    usable_processors,
     windows_in,
 )
 from antiphon.listen.engines.texts import Telling, plain_text, repeats, split_thoughts
 from antiphon.listen.windows import WINDOW_SAMPLES, WINDOW_SECONDS, Clip
+from antiphon.threads import model_threads
 
 _REPEATS_EVERY = 32  # pieces
 _WHEELS = "https://xorbitsai.github.io/xllamacpp/whl"
@@ -95,7 +95,7 @@ def load(
         "gpu_layers": at_least(0, "gpu_layers", gpu_layers),
         "context": context_tokens(model, context),
         "least_context": least_context(context),
-        "threads": at_least(1, "threads", threads) or usable_processors(),
+        "threads": at_least(1, "threads", threads) or model_threads(),
         "bytes_per_token": model.bytes_per_token,
         "weight_bytes": sum(h.expected_bytes or h.path.stat().st_size for h in (model, encoder)),
     }

@@ -5,8 +5,6 @@ What memory has to do with it is decided in the worker, which knows the devices.
 
 from __future__ import annotations
 
-import os
-
 from antiphon.errors import ConfigError
 from antiphon.listen.engines import MAX_NEW_TOKENS
 from antiphon.listen.engines.gguf_files import ARCHITECTURE, GgufHeader
@@ -51,12 +49,3 @@ def at_least(least: int, name: str, value: int | None) -> int | None:
     if value is not None and value < least:
         raise ConfigError(f"{name} is {value}; expected {least} or more")
     return value
-
-
-def usable_processors() -> int:
-    """Those of this process; of many, half: the rest are mostly the others' second threads."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    return count if count <= 4 else max(4, count // 2)

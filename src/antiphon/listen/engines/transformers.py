@@ -25,7 +25,6 @@ from antiphon.listen.engines import (
     Question,
     Sampling,
 )
-from antiphon.listen.engines.gguf_sizing import usable_processors
 from antiphon.listen.engines.prefix import (
     Prefix,
     Row,
@@ -47,6 +46,7 @@ from antiphon.listen.engines.transformers_loading import (
 )
 from antiphon.listen.engines.transformers_prompts import Prompt, Prompts, Teller
 from antiphon.listen.windows import Clip
+from antiphon.threads import model_threads
 
 # Windows of 30 s that are encoded at once. One keeps a core busy: four are no faster there and took
 # 207 MB instead of 34 (10 minutes, encoder of 640 x 4).
@@ -89,7 +89,7 @@ def load(
         import torch
 
         # The command line tells every library to keep to one: right for measuring, not for this.
-        torch.set_num_threads(threads or usable_processors())
+        torch.set_num_threads(threads or model_threads())
     prompts = Prompts(loaded.processor, cap_seconds)
     if compile:
         loaded.model.model.language_model.compile(dynamic=True)
