@@ -412,7 +412,7 @@ def test_a_prompt_that_is_read_is_cancelled_by_replacing_the_process(
     engine: gguf.GgufEngine,
 ) -> None:
     pid = worker_pid(engine)
-    clip = sound("clicks", 300.0, seed=9)
+    clip = sound("clicks", 590.0, seed=9)  # read for longer than a cancel waits before it kills
     answers: list[Any] = []
     thread = threading.Thread(
         target=lambda: answers.extend(engine.answer(clip, QUESTIONS[:2], GREEDY))
