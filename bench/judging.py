@@ -9,7 +9,7 @@ import numpy as np
 
 from antiphon.facts import Facts, Spans
 from antiphon.score import Score
-from peer import Reading
+from peer import Outline, Reading
 
 Scores = Mapping[str, float]  # by name, 0..1
 
@@ -44,6 +44,18 @@ def judge_peer(score: Score, reading: Reading, speed: float) -> Scores:
         **judge_tempo(score, reading.bpm, speed),
         **judge_key(score, reading.key),
         "beats": beat_f(true_beats, reading.beats_seconds),
+    }
+
+
+def judge_outline(score: Score, outline: Outline, speed: float) -> Scores:
+    """What more is made of the peer's parts."""
+    true_beats = np.array(score.beat_times_seconds()) / speed
+    return {
+        "chords": chord_overlap(score, outline.chords, speed),
+        "downbeats": beat_f(true_beats[:: score.beats_per_bar], outline.downbeats_seconds),
+        "sections 3 s": boundary_f(score, outline.sections, speed, 3.0, trim=False),
+        "sections 0.5 s": boundary_f(score, outline.sections, speed, 0.5, trim=False),
+        "inner edges 3 s": boundary_f(score, outline.sections, speed, 3.0, trim=True),
     }
 
 

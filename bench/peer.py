@@ -19,7 +19,8 @@ import numpy as np
 
 from antiphon.analysis.harmony import MAJOR_PROFILE, MINOR_PROFILE
 from antiphon.audio import Waveform, resample
-from antiphon.notation import ALL_KEYS
+from antiphon.facts import Span, Spans
+from antiphon.notation import ALL_KEYS, Chord
 from probes import ONE_THREAD
 
 NUMBA_CACHE = Path(__file__).parents[1] / "runs" / "bench" / "numba"
@@ -27,6 +28,10 @@ os.environ["NUMBA_CACHE_DIR"] = str(NUMBA_CACHE)  # read when librosa is importe
 
 WORKERS = 2
 SAMPLE_RATE = 22_050  # Hz, librosa's default
+HOP = 512  # samples, librosa's default
+SHARPNESS = 10.0  # of the softmax over triads
+STAY_CHANCE = 0.5  # that a chord lasts another beat
+CHORD_OF_MODE = {"major": "maj", "minor": "min"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,75 @@ def listen(waveform: Waveform) -> Reading:
     return Reading(bpm if bpm > 0 else None, tuple(beats), ALL_KEYS[int(np.argmax(fits))].name)
 
 
+@dataclass(frozen=True)
+class Outline:
+    """What is the usual next step from librosa: chords, and with the truth told, where bars and
+    sections begin."""
+
+    chords: Spans
+    downbeats_seconds: tuple[float, ...]
+    sections: Spans
+
+
+def outline(waveform: Waveform, beats_per_bar: int, section_count: int) -> Outline:
+    """Chords by triad templates on `chroma_cens` between the beats of `beat_track`, smoothed by
+    `viterbi_discriminative`; downbeats on those beats of every `beats_per_bar` that have the
+    strongest onsets; sections by `agglomerative` clustering of MFCC and chroma by the second into
+    `section_count`."""
+    import librosa
+
+    samples = resample(waveform.mono(), SAMPLE_RATE).samples[0]
+    onsets = librosa.onset.onset_strength(y=samples, sr=SAMPLE_RATE)
+    _, beats = librosa.beat.beat_track(onset_envelope=onsets, sr=SAMPLE_RATE)
+    chroma = librosa.feature.chroma_cens(y=samples, sr=SAMPLE_RATE)  # [12, F]
+    timbre = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE)  # [20, F]
+    strengths = [onsets[beats[phase::beats_per_bar]].sum() for phase in range(beats_per_bar)]
+    times = librosa.frames_to_time(beats, sr=SAMPLE_RATE)
+    end_seconds = len(samples) / SAMPLE_RATE
+    return Outline(
+        _chords(chroma, beats, end_seconds),
+        tuple(times[int(np.argmax(strengths)) :: beats_per_bar]),
+        _sections(np.vstack([timbre, chroma]), section_count, end_seconds),
+    )
+
+
+def _chords(chroma: np.ndarray, beats: np.ndarray, end_seconds: float) -> Spans:
+    """The best path through the 24 triads, one a beat."""
+    import librosa
+
+    by_beat = librosa.util.sync(chroma, beats, pad=True)  # [12, beats + 1]
+    triads = np.zeros((len(ALL_KEYS), 12))
+    for row, key in enumerate(ALL_KEYS):
+        third = 4 if key.mode == "major" else 3
+        triads[row, [(key.tonic + step) % 12 for step in (0, third, 7)]] = 1.0
+    likeness = triads @ librosa.util.normalize(by_beat, norm=2)
+    chances = np.exp(SHARPNESS * likeness)
+    stay = librosa.sequence.transition_loop(len(triads), STAY_CHANCE)
+    path = librosa.sequence.viterbi_discriminative(chances / chances.sum(axis=0), stay)
+    starts = librosa.frames_to_time(librosa.util.fix_frames(beats, x_min=0), sr=SAMPLE_RATE)
+    labels = [Chord(key.tonic, CHORD_OF_MODE[key.mode]).label for key in ALL_KEYS]
+    return _spans(starts, [labels[state] for state in path], end_seconds)
+
+
+def _sections(features: np.ndarray, count: int, end_seconds: float) -> Spans:
+    """`count` stretches of the second by themselves most alike; features are [D, F]."""
+    import librosa
+
+    even = librosa.util.normalize(features, axis=1)
+    every = round(SAMPLE_RATE / HOP)  # frames in a second
+    grid = np.arange(0, features.shape[1], every)
+    by_second = librosa.util.sync(even, grid[1:])
+    edges = librosa.segment.agglomerative(by_second, min(count, by_second.shape[1]))
+    starts = librosa.frames_to_time(grid[edges], sr=SAMPLE_RATE)
+    return _spans(starts, [""] * len(starts), end_seconds)
+
+
+def _spans(starts: np.ndarray, labels: list[str], end_seconds: float) -> Spans:
+    ends = np.append(starts[1:], end_seconds)
+    spans = zip(starts, ends, labels, strict=True)
+    return Spans(tuple(Span(float(a), float(b), label) for a, b, label in spans if b > a), 1.0)
+
+
 @contextmanager
 def worker_pool() -> Iterator[ProcessPoolExecutor]:
     """WORKERS processes of one thread each, all of which may listen."""
@@ -65,4 +139,6 @@ def worker_pool() -> Iterator[ProcessPoolExecutor]:
 def prepare() -> None:
     """Compile, or find compiled, everything that `listen` uses."""
     noise = np.random.default_rng(0).standard_normal((1, 4 * SAMPLE_RATE)).astype(np.float32)
-    listen(Waveform(noise, SAMPLE_RATE))
+    waveform = Waveform(noise, SAMPLE_RATE)
+    listen(waveform)
+    outline(waveform, 4, 2)

@@ -272,10 +272,11 @@ def toy_checkpoint() -> Path:
     return folder
 
 
-def make_toy(folder: Path, steps: int = 320, batch: int = 8) -> Path:
-    """Teach a tiny AF3 to answer QUESTIONS about SOUNDS of 0.5 to 65 s.
+def make_toy(folder: Path, steps: int = 400, batch: int = 8) -> Path:
+    """Teach a tiny AF3 to answer QUESTIONS about SOUNDS of 0.5 s to 10 min.
 
-    Lengths vary: taught on one length alone, such a model learns the length instead.
+    Lengths vary: taught on one length alone, such a model learns the length instead. Taught on a
+    minute at most, it babbles after more, and what it babbles hangs on the last bits of its sums.
     """
     import torch
 
@@ -289,7 +290,7 @@ def make_toy(folder: Path, steps: int = 320, batch: int = 8) -> Path:
     tower = model.model.audio_tower
     places = tower.embed_positions.weight.data
     for step in range(steps):
-        inputs = _lesson(processor, draw, batch)
+        inputs = _lesson(processor, draw, batch, is_long=step % 8 == 7)
         # Frames that are masked in every row cost two thirds of the time otherwise.
         heard = 4 * -(-int(inputs["input_features_mask"].sum(-1).max()) // 4)
         tower.embed_positions.weight.data = places[: heard // 2]
@@ -308,9 +309,13 @@ def make_toy(folder: Path, steps: int = 320, batch: int = 8) -> Path:
     return folder
 
 
-def _lesson(processor: Any, draw: np.random.Generator, batch: int) -> dict[str, Any]:
+def _lesson(
+    processor: Any, draw: np.random.Generator, batch: int, *, is_long: bool
+) -> dict[str, Any]:
     """Inputs and labels (-100 where nothing is learned) of one length, the last part masked."""
     longest = 0.5 * 130 ** draw.beta(1.0, 2.4)  # s, short ones more often: they cost less
+    if is_long:
+        longest, batch = 65.0 * 9.2 ** draw.random(), 2
     sounds = draw.choice(sorted(SOUNDS), batch)
     questions = draw.choice(sorted(QUESTIONS), batch)
     clips = [

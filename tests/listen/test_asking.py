@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -156,6 +157,39 @@ def test_an_answer_keeps_to_its_schema_whatever_the_policy() -> None:
     assert [c.verdict for c in asked.claims] == ["contradicted"]
 
 
+def test_a_kind_with_a_schema_is_asked_for_by_it_and_left_whole() -> None:
+    schema = {"type": "object"}
+    engine = FakeEngine('{"mood": "calm. At 97 BPM"}', finish="length")
+    texts = texts_of(
+        engine, policy="correct", prompts={"s": Prompt("As JSON.", schema=schema), "t": Prompt("t")}
+    )
+    assert engine.calls[0].schemas == (schema, None)
+    assert texts["s"].text == '{"mood": "calm. At 97 BPM"}'
+    assert [c.verdict for c in texts["s"].claims] == ["contradicted"]
+    assert texts["s"].notes == ("s: cut at its limit of tokens",)
+    assert "97" not in texts["t"].text
+
+
+def test_what_should_be_json_and_is_not_is_flagged() -> None:
+    prompts = {"s": Prompt("As JSON.", schema={"type": "object"})}
+    asked = texts_of(FakeEngine('{"mood": "ca', finish="length"), prompts=prompts)["s"]
+    assert "s: not JSON, as its schema asks" in asked.notes
+
+
+def test_json_of_several_parts_is_one_list() -> None:
+    answers = iter(['{"mood": "calm"}', "{"])
+    asked = texts_of(
+        FakeEngine(lambda heard, text: next(answers)),
+        prompts={"s": Prompt("As JSON.", schema={"type": "object"})},
+        clips=(clip(0.0, 30.0), clip(30.0, 30.0)),
+    )["s"]
+    assert json.loads(asked.text) == [
+        {"start_seconds": 0.0, "stop_seconds": 30.0, "answer": {"mood": "calm"}},
+        {"start_seconds": 30.0, "stop_seconds": 60.0, "answer": "{"},
+    ]
+    assert asked.notes == ("s: 0:30: not JSON, as its schema asks",)
+
+
 def test_nothing_left_is_said() -> None:
     asked = texts_of(FakeEngine("It runs at 97 BPM."), policy="drop")["full"]
     assert asked.text == ""
@@ -217,6 +251,12 @@ def test_one_answer_streams_and_is_checked() -> None:
 @pytest.mark.parametrize("cut", [cut_to_sentence, lambda text: cut_to_words(text, 4)])
 def test_cutting_leaves_whole_sentences(cut: Callable[[str], str]) -> None:
     assert cut("One two three. Four five") == "One two three."
+
+
+def test_an_abbreviation_ends_no_sentence() -> None:
+    text = "It was written by J. S. Bach. It runs at approx. 90 BPM and never stops"
+    assert cut_to_sentence(text) == "It was written by J. S. Bach."
+    assert cut_to_words(text, 14) == "It was written by J. S. Bach."
 
 
 def test_a_first_sentence_that_is_too_long_is_cut_by_words() -> None:

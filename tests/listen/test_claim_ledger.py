@@ -20,26 +20,20 @@ from invented_facts import invented_facts
 from antiphon.description import Verdict
 from antiphon.errors import ConfigError
 from antiphon.facts import (
-    Beats,
-    Clipping,
-    DamageReport,
-    Dynamics,
     Facts,
     KeyEstimate,
     Loudness,
     Metre,
-    Silence,
     Span,
     Spans,
     Tempo,
-    Timbre,
-    Tuning,
 )
 from antiphon.listen.claims import Policy, check_text, find_claims
 from antiphon.listen.claims.reading import Amount, Bar, Moment, Tonality
 from antiphon.listen.describer import describe_facts
 from antiphon.listen.prompts import load_prompt_set
 from antiphon.notation import ALL_KEYS, Key
+from bare_facts import bare_facts
 
 pytestmark = pytest.mark.unit
 
@@ -56,25 +50,14 @@ def spans(edges: tuple[float, ...], labels: tuple[str, ...]) -> Spans:
 
 
 # 96 BPM, G major, four beats to the bar, 3:04, G - Em - C - D, -9.8 LUFS.
-FACTS = Facts(
-    path="song.flac",
-    duration_seconds=DURATION_SECONDS,
-    sample_rate=44_100,
-    channels=2,
+FACTS = replace(
+    bare_facts(duration_seconds=DURATION_SECONDS),
     tempo=Tempo(96.0, 0.9),
-    beats=Beats(None),
-    downbeats=Beats(None),
     metre=Metre(4, 0.9),
-    tuning=Tuning(0.0, 0.9),
     key=KeyEstimate("G major", 0.9, "E minor"),
     chords=spans(tuple(at * DURATION_SECONDS / 80 for at in range(81)), LOOP),
     sections=spans(BORDERS_SECONDS, ("verse", "chorus")),
     loudness=Loudness(-9.8, -0.8, 5.8),
-    dynamics=Dynamics(0.5, ()),
-    silence=Silence(0.0),
-    clipping=Clipping(0),
-    timbre=Timbre(2_000.0, 0.4),
-    damage=DamageReport(DURATION_SECONDS, None),
 )
 NOTHING = replace(
     FACTS,

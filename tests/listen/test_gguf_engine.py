@@ -19,6 +19,7 @@ from typing import Any
 
 import flamingo
 import flamingo_gguf
+import jsonschema
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ from antiphon.listen.engines import Message, Question, Sampling, gguf
 from antiphon.listen.engines.gguf_audio import fit_windows
 from antiphon.listen.engines.gguf_process import WorkerProcess
 from antiphon.listen.engines.texts import plain_text
+from antiphon.listen.prompts import load_prompt_set
 from antiphon.listen.windows import Clip
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install 'antiphon[gguf]'")
@@ -257,6 +259,14 @@ def test_an_answer_keeps_to_its_schema(engine: gguf.GgufEngine) -> None:
     told = json.loads(answer.text)
     assert set(told) == {"sound", "steady"}
     assert told["sound"] in ("an organ", "clicks")
+
+
+@pytest.mark.parametrize("kind", load_prompt_set("structured").kinds)
+def test_packaged_schemas_are_kept(engine: gguf.GgufEngine, kind: str) -> None:
+    prompt = load_prompt_set("structured").kinds[kind]
+    question = Question(prompt.prompt, 2048, prompt.schema)
+    (answer,) = engine.answer(ORGAN, [question], GREEDY)
+    jsonschema.validate(json.loads(answer.text), prompt.schema)
 
 
 def test_a_schema_that_is_none_is_the_askers_error(engine: gguf.GgufEngine) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 from invented_facts import invented_facts
 
 import antiphon
-from antiphon.audio import Limits, Waveform
-from antiphon.description import Description
+from antiphon.audio import Limits, Waveform, write
+from antiphon.description import Description, Reply
 from antiphon.errors import ConfigError, ModelMissingError
 from antiphon.exports import merge_info
 from antiphon.facts import Facts
@@ -184,6 +185,22 @@ class TestWithAModel:
         reply = listener.ask(track, "Which key?", facts="off")
         assert str(reply) == reply.answer == "In E minor."
         assert reply.claims == ()
+
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda listener, pipe: listener.describe(pipe, kinds=["full"]),
+            lambda listener, pipe: listener.ask(pipe, "How long?"),
+        ],
+    )
+    def test_a_pipe_is_measured_and_heard_though_it_can_be_read_but_once(
+        self, use: Callable[[Listener, BinaryIO], Description | Reply], tmp_path: Path
+    ) -> None:
+        write(tmp_path / "a.wav", sound(3.0))
+        with subprocess.Popen(["cat", tmp_path / "a.wav"], stdout=subprocess.PIPE) as cat:
+            assert cat.stdout is not None
+            told = use(Listener(FakeEngine("It lasts nine minutes.")), cat.stdout)
+        assert [claim.verdict for claim in told.claims] == ["contradicted"]
 
     def test_answers_are_checked(self) -> None:
         reply = Listener(FakeEngine("It lasts nine minutes.")).ask(sound(6.0), "How long?")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from antiphon.errors import ConfigError, StorageError
@@ -34,6 +39,20 @@ def test_packaged_sets_have_the_promised_kinds_and_limits() -> None:
             "instrumentation": 14,
             "very_brief": 5,
         },
+        "teaching": {
+            "technique": 150,
+            "timing": 120,
+            "pitch": 120,
+            "expression": 120,
+            "practice": 150,
+            "comparison": 180,
+        },
+        "structured": {
+            "genre_mood": None,
+            "instrumentation": None,
+            "production": None,
+            "lesson": None,
+        },
     }
 
 
@@ -44,7 +63,9 @@ def test_packaged_prompts_tell_the_model_the_limit_that_is_checked(name: str) ->
     for prompt in prompts.kinds.values():
         assert prompt.max_tokens is not None
         if prompt.max_words is not None:
-            assert f"fewer than {prompt.max_words + 1} words" in prompt.prompt
+            words = re.search(r"fewer than (\d+) words", prompt.prompt)
+            assert words is not None
+            assert int(words[1]) == prompt.max_words + 1
             assert prompt.max_tokens > 2 * prompt.max_words
 
 
@@ -57,7 +78,55 @@ def test_own_set_can_be_sent_to_another_process(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(prompts)) == prompts
 
 
+def test_packaged_schemas_are_strict_json_schemas_without_what_is_measured() -> None:
+    prompts = load_prompt_set("structured").kinds
+    for kind, prompt in prompts.items():
+        assert prompt.schema is not None, kind
+        jsonschema.Draft202012Validator.check_schema(prompt.schema)
+        assert json.loads(json.dumps(prompt.schema)) == prompt.schema
+        for part in objects_of(prompt.schema):
+            assert part["additionalProperties"] is False
+            assert sorted(part["properties"]) == sorted(part["required"])
+            # A model's tempo, key and length are guesses; measured ones lie beside the text.
+            assert not {"tempo", "bpm", "key", "duration", "chords"} & set(part["properties"])
+    none = {"strengths": [], "weaknesses": [], "practice": []}
+    jsonschema.validate(none, prompts["lesson"].schema)
+    wrong = {**none, "weaknesses": [{"area": "luck", "remark": "Too little."}]}
+    with pytest.raises(jsonschema.ValidationError, match="'luck' is not one of"):
+        jsonschema.validate(wrong, prompts["lesson"].schema)
+
+
+def objects_of(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schema and those within it that describe objects."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "object":
+            yield schema
+        for value in schema.values():
+            yield from objects_of(value)
+
+
+def test_schema_of_an_own_set_is_plain_data(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\nkinds:\n  a:\n    prompt: p\n    schema:\n      type: object\n"
+        "      properties:\n        n: {type: number, minimum: -1.5, maximum: 3}\n"
+        "        s: {const: null}\n        t: {}\n"
+        "      required: [n, 'yes']\n      additionalProperties: false\n"
+    )
+    assert load_prompt_set(path).kinds["a"].schema == {
+        "type": "object",
+        "properties": {
+            "n": {"type": "number", "minimum": -1.5, "maximum": 3},
+            "s": {"const": None},
+            "t": {},
+        },
+        "required": ["n", "yes"],
+        "additionalProperties": False,
+    }
+
+
 KINDS = "kinds:\n  x: {prompt: p}"
+SCHEMA = "name: a\nkinds:\n  x:\n    prompt: p\n    schema: "
 BILLION_LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
 
 
@@ -109,8 +178,16 @@ BILLION_LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
         (BILLION_LAUGHS, "line 1: an anchor or alias"),
         (f"name: a\n{KINDS}\n<<: *y", "line 4: an anchor or alias"),
         (f"<<: {{name: a}}\n{KINDS}", "line 1: a name in the file is '<<'"),
-        ("[" * 20_000, "line 1: nested 4 levels deep"),
-        ("- " * 20_000, "line 1: nested 4 levels deep"),
+        ("[" * 20_000, "line 1: nested 17 levels deep; expected at most 16"),
+        ("- " * 20_000, "line 1: nested 17 levels deep"),
+        (f"{SCHEMA}yes", "line 5: schema is 'yes'; expected names"),
+        (f"{SCHEMA}{{}}", "line 5: schema is an empty mapping"),
+        (f"{SCHEMA}{{a: yes}}", "line 5: schema: a is 'yes'; expected JSON"),
+        (f"{SCHEMA}{{a: 0x1f}}", "line 5: schema: a is '0x1f'; expected JSON"),
+        (f"{SCHEMA}{{a: .nan}}", "line 5: schema: a is '.nan'; expected JSON"),
+        (f"{SCHEMA}{{a: [2026-01-02]}}", "line 5: schema: a is '2026-01-02'; expected JSON"),
+        (f"{SCHEMA}\n      a: 1\n      a: 2", "line 7: 'a' is given twice in schema"),
+        (f"{SCHEMA}{{a: 1}}\n    max_words: 3", "line 6: .* has max_words and a schema; expected"),
         (f"name: a\n{KINDS} {'#' * 65_536}", "larger than 65536 bytes"),
         (
             "name: a\nkinds:\n" + "".join(f"  k{i}: {{prompt: p}}\n" for i in range(33)),
@@ -141,7 +218,9 @@ def test_endless_file_is_not_read_to_its_end() -> None:
 
 
 def test_name_of_no_set_and_no_file() -> None:
-    with pytest.raises(ConfigError, match="'long' is neither one of standard, short nor a file"):
+    with pytest.raises(
+        ConfigError, match="'long' is neither one of standard, short, teaching, structured nor"
+    ):
         load_prompt_set("long")
 
 

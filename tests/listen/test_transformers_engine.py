@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import flamingo
+import jsonschema
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from antiphon.listen.engines import Message, Question, Sampling
 from antiphon.listen.engines import prefix as decoding
 from antiphon.listen.engines import transformers as engines
 from antiphon.listen.engines.transformers import TransformersEngine, load
+from antiphon.listen.prompts import load_prompt_set
 from antiphon.listen.windows import SAMPLE_RATE, WINDOW_SAMPLES, Clip
 
 torch = pytest.importorskip("torch")
@@ -382,6 +384,13 @@ def test_a_schema_is_kept_by_random_weights(af3: TransformersEngine) -> None:
         assert second.finish == "length"
     with pytest.raises(ConfigError, match="schema is not accepted"):
         af3.answer(clip(1.0), [Question("Which?", schema={"type": "nonsense"})], SHORT)
+
+
+@pytest.mark.parametrize("kind", load_prompt_set("structured").kinds)
+def test_packaged_schemas_are_kept(af3: TransformersEngine, kind: str) -> None:
+    prompt = load_prompt_set("structured").kinds[kind]
+    [answer] = af3.answer(clip(1.0), [Question(prompt.prompt, 2048, prompt.schema)], SHORT)
+    jsonschema.validate(json.loads(answer.text), prompt.schema)
 
 
 def test_a_raw_prompt_is_taken_as_it_is(engine: TransformersEngine) -> None:

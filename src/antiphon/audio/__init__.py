@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from antiphon.audio.resampling import Resampler as Resampler
     from antiphon.audio.resampling import resample as resample
     from antiphon.audio.sources import Source as Source
+    from antiphon.audio.sources import reusable as reusable
     from antiphon.audio.stream import AudioStream as AudioStream
     from antiphon.audio.waveform import FloatArray as FloatArray
     from antiphon.audio.waveform import Waveform as Waveform
@@ -70,6 +71,7 @@ _HOMES = {
     "open_stream": "reading",
     "read": "reading",
     "resample": "resampling",
+    "reusable": "sources",
     "write": "writing",
 }
 __all__ = ["AUDIO_SUFFIXES", *_HOMES]

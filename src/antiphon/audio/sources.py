@@ -57,6 +57,19 @@ def open_source(source: Source, limits: Limits) -> OpenSource:
     return OpenSource(_spool(source, name, 2 * limits.max_decoded_bytes), name, ours=True)
 
 
+@contextmanager
+def reusable(source: Source, limits: Limits) -> Iterator[Source]:
+    """The source as one that can be read twice: of a pipe a copy in a temporary file."""
+    if isinstance(source, (str, os.PathLike, bytes)):
+        yield source
+        return
+    opened = open_source(source, limits)
+    try:
+        yield opened.file
+    finally:
+        opened.close()
+
+
 def behind(file: BinaryIO, offset: int) -> BinaryIO:
     """The file as if it began at `offset`."""
     return cast(BinaryIO, _Behind(file, offset)) if offset else file

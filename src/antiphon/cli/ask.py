@@ -60,6 +60,11 @@ def ask(
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     policy, how = listening.policy(facts), listening.long_mode(long)
     wanted = None if schema is None else _read_schema(schema)
+    if raw and (wanted or hint_facts or policy != "annotate" or how != "truncate"):
+        raise ConfigError(
+            "--raw takes the prompt as it is, unchecked; expected no --facts, --hint-facts, --long "
+            "and --schema beside it"
+        )
     from antiphon.audio import Limits
 
     limits = Limits(max_seconds=settings.max_seconds)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from antiphon.audio import Limits
     from antiphon.listen.claims import Policy
     from antiphon.listen.listener import Listener, Track
+    from antiphon.listen.prompts import Prompt
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -33,7 +34,7 @@ EXAMPLES = (
 HELP = (
     "/audio FILE  another recording in place of this one; earlier turns stay as text\n"
     "/facts       what was measured\n"
-    "/kind NAME   the text of this kind: full, technical, genre_mood, instrumentation, structure\n"
+    "/kind NAME   the text of a kind that is packaged: full, genre_mood, timing, practice …\n"
     "/history     the conversation so far\n"
     "/save FILE   the conversation as JSON\n"
     "/quit        the end (also Ctrl-D)"
@@ -183,12 +184,20 @@ class _Conversation:
         return messages
 
     def _write_kind(self, kind: str) -> None:
-        from antiphon.listen.prompts import load_prompt_set
+        from antiphon.listen.prompts import BUILT_IN_SETS, load_prompt_set
 
-        prompts = load_prompt_set("standard")
-        (chosen,) = prompts.select([kind])
+        known: dict[str, Prompt] = {}
+        for name in reversed(BUILT_IN_SETS):  # those of the first sets win
+            known |= load_prompt_set(name).kinds
+        if kind not in known:
+            raise ConfigError(f"kind {kind!r} is not known; expected one of {', '.join(known)}")
+        prompt = known[kind]
         reply = self.listener.ask(
-            self._heard(), prompts.kinds[chosen].prompt, facts=self.policy, limits=self.limits
+            self._heard(),
+            prompt.prompt,
+            facts=self.policy,
+            schema=prompt.schema,
+            limits=self.limits,
         )
         console.print_text(reply.answer)
         for line in listening.remarks(reply.claims, reply.notes):

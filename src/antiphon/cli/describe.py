@@ -56,7 +56,12 @@ def describe(
         typer.Option(metavar="KIND", help="Only this kind of text; may be repeated."),
     ] = None,
     prompt_set: Annotated[
-        str, typer.Option("--set", metavar="NAME|FILE", help="standard, short, or a YAML file.")
+        str,
+        typer.Option(
+            "--set",
+            metavar="NAME|FILE",
+            help="standard, short, teaching, structured, or a YAML file.",
+        ),
     ] = "standard",
     prompt: Annotated[
         str | None,

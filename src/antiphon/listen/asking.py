@@ -5,6 +5,7 @@ Knows no engine but by its seam, and reads no file.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,16 @@ from dataclasses import dataclass, replace
 from antiphon.description import Claim
 from antiphon.facts import Facts, Spans
 from antiphon.listen.claims import Policy, check_text
+from antiphon.listen.claims.reading import sentences
 from antiphon.listen.describer import count_words
 from antiphon.listen.engines import Answer, ListenerEngine, OnToken, Question, Sampling
 from antiphon.listen.phrases import clock
 from antiphon.listen.prompts import Prompt
 from antiphon.listen.windows import Clip
 
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]*(?=\s|$)")
+Schema = Mapping[str, object]
+
+_FINISHED = re.compile(r"[.!?][\"')\]]*\s*$")
 _HINT_CONFIDENCE = 0.5
 _RETRY_TEMPERATURE = 0.7  # what repeats itself when greedy needs another way through
 _ENDINGS = {
@@ -66,7 +70,14 @@ def write_texts(
         parts.append((clip, checked))
         if any(answer.finish == "cancelled" for answer in answers.values()):
             break
-    return {kind: _joined([(clip, texts[kind]) for clip, texts in parts]) for kind in prompts}
+    joined = {
+        kind: _joined([(clip, texts[kind]) for clip, texts in parts], prompt.schema is not None)
+        for kind, prompt in prompts.items()
+    }
+    return {
+        kind: replace(asked, notes=tuple(f"{kind}: {note}" for note in asked.notes))
+        for kind, asked in joined.items()
+    }
 
 
 def answer_question(
@@ -88,20 +99,20 @@ def answer_question(
         if facts_here is not None and hint_facts:
             asked = replace(question, text=f"{question.text}\n\n{hint_of(facts_here)}")
         (answer,) = engine.answer(clip, [asked], sampling, on_token)
-        # Corrected or shortened, an answer would keep to its schema no longer.
-        held_to = "annotate" if question.schema is not None and policy != "off" else policy
-        parts.append((clip, checked_answer(answer, facts_here, held_to)))
+        parts.append((clip, checked_answer(answer, facts_here, policy, question.schema)))
         if answer.finish == "cancelled":
             break
-    return _joined(parts)
+    return _joined(parts, question.schema is not None)
 
 
-def checked_answer(answer: Answer, facts: Facts | None, policy: Policy) -> Asked:
+def checked_answer(
+    answer: Answer, facts: Facts | None, policy: Policy, schema: Schema | None = None
+) -> Asked:
     """An answer as it came, with its claims checked where there is something to check them by."""
-    notes = [*answer.notes, *_endings(answer)]
+    notes = [*answer.notes, *_endings(answer), *_shape_notes(answer.text, schema)]
     if facts is None:
         return Asked(answer.text.strip(), (), tuple(notes), answer.thoughts)
-    checked = check_text("answer", answer.text.strip(), facts, policy)
+    checked = check_text("answer", answer.text.strip(), facts, _policy_with(schema, policy))
     if not checked.text and answer.text.strip():
         notes.append(_NOTHING_LEFT)
     return Asked(checked.text, checked.claims, tuple(notes), answer.thoughts)
@@ -142,8 +153,7 @@ def facts_within(facts: Facts, clip: Clip) -> Facts:
 
 def cut_to_words(text: str, most: int) -> str:
     """As many whole sentences as the limit allows, or else as many words of the first."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-    fitting = [text[:end] for end in ends if count_words(text[:end]) <= most]
+    fitting = [text[:end] for end in _sentence_ends(text) if count_words(text[:end]) <= most]
     if fitting:
         return fitting[-1]
     words = text.split()
@@ -154,8 +164,17 @@ def cut_to_words(text: str, most: int) -> str:
 
 def cut_to_sentence(text: str) -> str:
     """Without the unfinished sentence at the end, if anything is then left."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    ends = _sentence_ends(text)
     return text[: ends[-1]] if ends else text
+
+
+def _sentence_ends(text: str) -> list[int]:
+    """Where sentences end that have their full stop; an abbreviation's is none."""
+    return [
+        len(text[: sentence.stop].rstrip())
+        for sentence in sentences(text)
+        if _FINISHED.search(text[sentence.start : sentence.stop])
+    ]
 
 
 def _answers(
@@ -165,7 +184,7 @@ def _answers(
     sampling: Sampling,
     hint: str,
 ) -> dict[str, Answer]:
-    questions = [Question(p.prompt + hint, p.max_tokens) for p in prompts.values()]
+    questions = [Question(p.prompt + hint, p.max_tokens, p.schema) for p in prompts.values()]
     answers = dict(zip(prompts, engine.answer(clip, questions, sampling), strict=True))
     too_long = [kind for kind in prompts if _exceeds(answers[kind], prompts[kind])]
     _ask_again(
@@ -187,7 +206,8 @@ def _answers(
             temperature=max(sampling.temperature, _RETRY_TEMPERATURE),
             seed=sampling.seed + 1,
         ),
-        {k: Question(prompts[k].prompt + hint, prompts[k].max_tokens) for k in repeating},
+        {kind: question for kind, question in zip(prompts, questions, strict=True)
+         if kind in repeating},
         "asked again because it repeated itself",
     )  # fmt: skip
     return answers
@@ -218,18 +238,19 @@ def _exceeds(answer: Answer, prompt: Prompt) -> bool:
 
 
 def _checked(kind: str, answer: Answer, prompt: Prompt, facts: Facts, policy: Policy) -> Asked:
-    text, notes = answer.text.strip(), [*answer.notes, *_endings(answer)]
-    if answer.finish == "length":
+    text = answer.text.strip()
+    notes = [*answer.notes, *_endings(answer), *_shape_notes(text, prompt.schema)]
+    if answer.finish == "length" and prompt.schema is None:
         text = cut_to_sentence(text)
     if prompt.max_words is not None and count_words(text) > prompt.max_words:
         text = cut_to_words(text, prompt.max_words)
         notes.append(f"cut to {prompt.max_words} words")
-    checked = check_text(kind, text, facts, policy)
+    checked = check_text(kind, text, facts, _policy_with(prompt.schema, policy))
     if not checked.text and text:
         notes.append(_NOTHING_LEFT)
     if prompt.max_words is not None and count_words(checked.text) > prompt.max_words:
         notes.append(f"over {prompt.max_words} words by the marks of what was corrected")
-    return Asked(checked.text, checked.claims, tuple(f"{kind}: {note}" for note in notes))
+    return Asked(checked.text, checked.claims, tuple(notes))
 
 
 def _endings(answer: Answer) -> list[str]:
@@ -240,19 +261,55 @@ def _endings(answer: Answer) -> list[str]:
     return notes
 
 
-def _joined(parts: Sequence[tuple[Clip, Asked]]) -> Asked:
-    """The texts of the parts in their order, headed by their times if there are several."""
+def _policy_with(schema: Schema | None, policy: Policy) -> Policy:
+    """Corrected or shortened, a text would keep to its schema no longer."""
+    return "annotate" if schema is not None and policy != "off" else policy
+
+
+def _shape_notes(text: str, schema: Schema | None) -> list[str]:
+    """What is wrong with a text that should be JSON."""
+    if schema is None:
+        return []
+    try:
+        json.loads(text)
+    except ValueError:
+        return ["not JSON, as its schema asks"]
+    return []
+
+
+def _joined(parts: Sequence[tuple[Clip, Asked]], is_json: bool) -> Asked:
+    """The texts of the parts in their order, headed by their times if there are several; of JSON
+    texts one list of `{start_seconds, stop_seconds, answer}`."""
     if len(parts) == 1:
         return parts[0][1]
     return Asked(
-        text=" ".join(
-            f"{clock(clip.start_seconds)}-{clock(clip.stop_seconds)}: {asked.text}"
-            for clip, asked in parts
-            if asked.text
-        ),
+        text=_list_of(parts) if is_json else _sequence_of(parts),
         claims=tuple(claim for _, asked in parts for claim in asked.claims),
         notes=tuple(
             f"{clock(clip.start_seconds)}: {note}" for clip, asked in parts for note in asked.notes
         ),
         thoughts="\n".join(asked.thoughts for _, asked in parts if asked.thoughts) or None,
+    )
+
+
+def _sequence_of(parts: Sequence[tuple[Clip, Asked]]) -> str:
+    return " ".join(
+        f"{clock(clip.start_seconds)}-{clock(clip.stop_seconds)}: {asked.text}"
+        for clip, asked in parts
+        if asked.text
+    )
+
+
+def _list_of(parts: Sequence[tuple[Clip, Asked]]) -> str:
+    """A text that is no JSON stays a string."""
+    return json.dumps(
+        [
+            {
+                "start_seconds": clip.start_seconds,
+                "stop_seconds": clip.stop_seconds,
+                "answer": asked.text if _shape_notes(asked.text, {}) else json.loads(asked.text),
+            }
+            for clip, asked in parts
+        ],
+        ensure_ascii=False,
     )

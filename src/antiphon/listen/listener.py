@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,9 +117,9 @@ class Listener:
         _check(facts, long)
         if self._engine is None:
             check_kinds(chosen)  # before the work of measuring
-        measured = measured or measure(source, limits=limits, isolated=isolated)
         settings: dict[str, Setting] = {"set": prompts.name, "kinds": ",".join(chosen)}
         if self._engine is None:
+            measured = measured or measure(source, limits=limits, isolated=isolated)
             limits_of_words = {kind: prompts.kinds[kind].max_words for kind in chosen}
             return Description(
                 path=measured.path,
@@ -129,16 +130,18 @@ class Listener:
         from antiphon.listen.asking import write_texts
 
         sampling = sampling or self._sampling
-        heard = plan_parts(measured.duration_seconds, self._engine.info.cap_seconds, long)
-        texts = write_texts(
-            self._engine,
-            read_clips(source, heard, limits, isolated=isolated),
-            {kind: prompts.kinds[kind] for kind in chosen},
-            sampling,
-            measured,
-            facts,
-            hint_facts=hint_facts,
-        )
+        with _readable_twice(source, limits) as again:
+            measured = measured or measure(again, limits=limits, isolated=isolated)
+            heard = plan_parts(measured.duration_seconds, self._engine.info.cap_seconds, long)
+            texts = write_texts(
+                self._engine,
+                read_clips(again, heard, limits, isolated=isolated),
+                {kind: prompts.kinds[kind] for kind in chosen},
+                sampling,
+                measured,
+                facts,
+                hint_facts=hint_facts,
+            )
         settings |= {"facts": facts, "hint_facts": hint_facts, "long": long}
         return Description(
             path=measured.path,
@@ -165,15 +168,16 @@ class Listener:
         _check(facts, long)
         engine = self._needed("hearing a recording")
         measured = None
-        if facts != "off" or hint_facts:
-            from antiphon.analysis import measure
+        with _readable_twice(source, limits) as again:
+            if facts != "off" or hint_facts:
+                from antiphon.analysis import measure
 
-            measured = measure(source, limits=limits, isolated=isolated)
-            seconds = measured.duration_seconds
-        else:
-            seconds = recording_seconds(source, limits, isolated=isolated)
-        heard = plan_parts(seconds, engine.info.cap_seconds, long)
-        clips = tuple(read_clips(source, heard, limits, isolated=isolated))
+                measured = measure(again, limits=limits, isolated=isolated)
+                seconds = measured.duration_seconds
+            else:
+                seconds = recording_seconds(again, limits, isolated=isolated)
+            heard = plan_parts(seconds, engine.info.cap_seconds, long)
+            clips = tuple(read_clips(again, heard, limits, isolated=isolated))
         path = str(source) if isinstance(source, str | Path) else None
         return Track(path, clips, measured, heard.notes)
 
@@ -396,6 +400,14 @@ class Listener:
             },
             antiphon.__version__,
         )
+
+
+def _readable_twice(
+    source: Source | Waveform, limits: Limits
+) -> AbstractContextManager[Source | Waveform]:
+    from antiphon.audio import Waveform, reusable
+
+    return nullcontext(source) if isinstance(source, Waveform) else reusable(source, limits)
 
 
 def _check(facts: str, long: str) -> None:

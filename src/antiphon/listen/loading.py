@@ -151,10 +151,19 @@ def _gguf_within(folder: Path) -> Path | None:
 
 
 def _known_terms(path: Path) -> tuple[str | None, str | None]:
-    """Licence and revision of a model whose file or folder has a name of the manifest."""
-    from antiphon.models import known
+    """Licence of a model whose file or folder has a name of the manifest; its revision as the
+    pull wrote it down, or as the manifest knows it.
 
+    Raises ModelError for a record that is not understood.
+    """
+    from antiphon.models import known
+    from antiphon.models.record import read_record
+
+    record = read_record(path if path.is_dir() else path.parent)
+    if record is not None and path.is_file() and record.file(path.name) is None:
+        record = None  # of other files in the same folder
+    pulled = record.revision if record else None
     for model in known():
         if path.name in (model.folder_name, *(file.name for file in model.files or ())):
-            return model.licence, model.revision
-    return None, None
+            return model.licence, pulled or model.revision
+    return None, pulled

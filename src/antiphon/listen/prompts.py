@@ -1,11 +1,12 @@
-"""Prompt sets: which texts are asked for, by which prompts and within how many words.
+"""Prompt sets: which texts are asked for, by which prompts, in how many words or which shape.
 
-Two sets are packaged; a user's own is a YAML file, read as plain data and strictly: whatever is
+Four sets are packaged; a user's own is a YAML file, read as plain data and strictly: whatever is
 not understood is an error with its line. Knows no model.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,23 +19,29 @@ import yaml
 from antiphon.errors import ConfigError
 from antiphon.files import storage_error
 
-BUILT_IN_SETS = ("standard", "short")
+BUILT_IN_SETS = ("standard", "short", "teaching", "structured")
 MAX_FILE_BYTES = 64 * 1024
 MAX_KINDS = 32
 MAX_WORDS = 10_000
 MAX_TOKENS = 2_048  # what a listening model may write at once
-_MAX_DEPTH = 3  # set, kinds, one kind
+_MAX_DEPTH = 16  # set, kinds, one kind, and a schema of nested objects
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TAG_PREFIX = "tag:yaml.org,2002:"
+
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model is asked for one text; limits are inclusive, None means none."""
+    """What a model is asked for one text; limits are inclusive, None means none.
+
+    With a `schema`, a JSON schema as plain data, the text is JSON of that shape.
+    """
 
     prompt: str
     max_words: int | None = None
     max_tokens: int | None = None
+    schema: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,13 +117,23 @@ class _Reader:
         if kind == "model" or kind.endswith("_model"):
             self._fail(node, f"kind is {kind!r}", "another name: .INFO files keep models there")
         fields = self._fields(
-            node, f"kind {kind!r}", required=("prompt",), optional=("max_words", "max_tokens")
+            node,
+            f"kind {kind!r}",
+            required=("prompt",),
+            optional=("max_words", "max_tokens", "schema"),
         )
-        words, tokens = fields.get("max_words"), fields.get("max_tokens")
+        words, tokens, schema = (fields.get(name) for name in ("max_words", "max_tokens", "schema"))
+        if schema is not None and words is not None:
+            self._fail(
+                words,
+                f"kind {kind!r} has max_words and a schema",
+                "one of them: JSON that is cut keeps to no schema",
+            )
         return Prompt(
             self._text(fields["prompt"], "prompt"),
             None if words is None else self._whole_number(words, "max_words", MAX_WORDS),
             None if tokens is None else self._whole_number(tokens, "max_tokens", MAX_TOKENS),
+            None if schema is None else self._object(schema, "schema"),
         )
 
     def _root(self, data: bytes) -> yaml.Node:
@@ -163,8 +180,7 @@ class _Reader:
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > _MAX_DEPTH:
                 raise ConfigError(
-                    f"{where}: nested {depth} levels deep; expected at most {_MAX_DEPTH}: "
-                    "kinds, a kind, its prompt"
+                    f"{where}: nested {depth} levels deep; expected at most {_MAX_DEPTH}"
                 )
 
     def _fields(
@@ -196,6 +212,25 @@ class _Reader:
             fields[name] = value
         return fields
 
+    def _object(self, node: yaml.Node, what: str) -> dict[str, Json]:
+        """A mapping as JSON has it."""
+        fields = self._mapping(node, what)
+        return {name: self._json(value, f"{what}: {name}") for name, value in fields.items()}
+
+    def _json(self, node: yaml.Node, what: str) -> Json:
+        if isinstance(node, yaml.MappingNode):
+            return self._object(node, what) if node.value else {}
+        if isinstance(node, yaml.SequenceNode):
+            return [self._json(item, what) for item in node.value]
+        if node.tag == _TAG_PREFIX + "str":
+            return str(node.value)
+        # What YAML also reads as a number or a truth (0x1f, 1_000, yes) is more likely a word.
+        try:
+            value: Json = json.loads(node.value, parse_constant=_no_constant)
+        except ValueError:
+            self._fail(node, f"{what} is {_shown(node)}", "JSON (words that look like data quoted)")
+        return value
+
     def _text(self, node: yaml.Node, what: str) -> str:
         if node.tag != _TAG_PREFIX + "str" or not node.value.strip():
             self._fail(node, f"{what} is {_shown(node)}", "text (in quotes if it looks like data)")
@@ -218,6 +253,10 @@ class _Reader:
     def _fail(self, node: yaml.Node, problem: str, expected: str) -> NoReturn:
         line = node.start_mark.line + 1
         raise ConfigError(f"{self._file}, line {line}: {problem}; expected {expected}")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _shown(node: yaml.Node) -> str:

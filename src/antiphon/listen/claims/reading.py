@@ -33,6 +33,7 @@ _PLAIN = str.maketrans(
 )
 # What a correction leaves beside a value is no part of the sentence.
 _JSON_NAME = re.compile(r"\"([A-Za-z_]{2,24})\"(?= ?:)")  # a model that was asked for JSON
+_JSON_QUOTE = re.compile(r"(?<!\\)\"")
 _MARK = re.compile(r" ?\(measured\)|, measured(?=\))")
 
 _STOP = re.compile(r"[.!?\u2026]+[\"'\u2019\u201d)\]*_`]*(?=\s)|\n")
@@ -152,8 +153,10 @@ class Reading:
 
     def __init__(self, text: str) -> None:
         plain = _JSON_NAME.sub(lambda name: f" {name[1]} ".replace("_", " "), text)
+        if text.lstrip()[:1] in ("{", "["):  # its quotes are no titles, unless they are escaped
+            plain = _JSON_QUOTE.sub(" ", plain)
         self.plain = _MARK.sub(lambda mark: " " * len(mark[0]), plain).translate(_PLAIN)
-        self.sentences = tuple(_sentences(text))
+        self.sentences = tuple(sentences(text))
         self._starts = [sentence.start for sentence in self.sentences]
 
     def sentence_at(self, place: int) -> Sentence:
@@ -196,7 +199,8 @@ def number(text: str) -> float:
     return float(total)
 
 
-def _sentences(text: str) -> Iterator[Sentence]:
+def sentences(text: str) -> Iterator[Sentence]:
+    """The sentences of a text; a full stop after an abbreviation ends none."""
     start = 0
     for match in _STOP.finditer(text):
         if match.start() < start:
