@@ -48,8 +48,8 @@ class Limits:
         if seconds > self.max_seconds:
             raise AudioLimitError(
                 f"{name} is {_clock(seconds)} long; at most {_clock(self.max_seconds)} are decoded "
-                "at once. Read a part of it (start_seconds, duration_seconds) or raise "
-                "Limits.max_seconds"
+                "at once. Read a part of it (start_seconds, duration_seconds) or raise max_seconds "
+                "(of Limits; ANTIPHON_MAX_SECONDS for the commands)"
             )
         size = frames * channels * BYTES_PER_SAMPLE
         if size > self.max_decoded_bytes:

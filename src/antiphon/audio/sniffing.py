@@ -6,6 +6,7 @@ random bytes never make one guess.
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -84,7 +85,11 @@ def identify(file: BinaryIO) -> Identity:
     if tag:
         head = _read_at(file, tag, SEARCH_BYTES)
         if not head:
-            raise AudioDecodeError("it is an ID3 tag with nothing behind it")
+            size = file.seek(0, io.SEEK_END)
+            raise AudioDecodeError(
+                f"it begins with an ID3 tag of {tag:,} bytes, and the file ends after {size:,}: "
+                "expected sound behind the tag"
+            )
     kind = _kind_at_start(head)
     if kind:
         # Decoders of MPEG audio and FLAC step over an ID3 tag themselves.

@@ -340,5 +340,6 @@ def _report(done: Summary) -> None:
         with tally.ledger.open(encoding="utf-8") as lines:
             for line in itertools.islice(lines, _SHOWN_FAILURES):
                 failure = json.loads(line)
-                console.note(f"failed: {failure['path']}: {failure['reason']}")
+                path, reason = failure["path"], failure["reason"]
+                console.note(f"failed: {reason if path in reason else f'{path}: {reason}'}")
         console.note(f"all failures are in {tally.ledger}; --retry-failed tries them again")
