@@ -71,7 +71,10 @@ def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> 
     from antiphon.models import find
 
     path = find(spec, models)
-    path = (_gguf_within(path) if path.is_dir() else None) or path
+    if path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.gguf")):
+        from antiphon.listen.engines.gguf_files import model_file
+
+        path = model_file(path)
     licence, revision = _known_terms(path)
     if path.is_file():
         from antiphon.listen.engines import gguf
@@ -133,21 +136,6 @@ def _refuse(options: LoadOptions, spec: str, what: str, allowed: tuple[str, ...]
         if value is not None and value is not False and name not in allowed:
             shown = ", ".join(allowed) if allowed else "none: the server decides"
             raise ConfigError(f"{name} is {value!r}, but {spec} is {what}; its options are {shown}")
-
-
-def _gguf_within(folder: Path) -> Path | None:
-    """The model of a folder that holds GGUF files and no checkpoint."""
-    if (folder / "config.json").exists():
-        return None
-    found = sorted(
-        path
-        for path in folder.glob("*.gguf")
-        if not any(part in path.name.lower() for part in ("mmproj", "imatrix"))
-    )
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        raise ConfigError(f"{str(folder)!r} has several models: {names}; name one of these files")
-    return found[0] if found else None
 
 
 def _known_terms(path: Path) -> tuple[str | None, str | None]:
