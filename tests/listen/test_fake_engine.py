@@ -102,7 +102,7 @@ def test_what_cannot_be_asked() -> None:
     engine = FakeEngine()
     with pytest.raises(ConfigError, match="has 2 recordings"):
         engine.chat([[Message("user", "a", CLIP), Message("user", "b", CLIP)]], GREEDY)
-    with pytest.raises(ConfigError, match="last turn"):
+    with pytest.raises(ConfigError, match="ends with"):
         engine.chat([[Message("assistant", "a")]], GREEDY)
     with pytest.raises(ConfigError, match="has 2 <sound>; expected 1"):
         engine.raw(CLIP, "<sound><sound>", GREEDY)

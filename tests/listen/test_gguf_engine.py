@@ -20,7 +20,6 @@ from typing import Any
 import flamingo
 import flamingo_gguf
 import jsonschema
-import numpy as np
 import pytest
 
 from antiphon.errors import ConfigError, DependencyError, EngineError, ModelError
@@ -343,24 +342,7 @@ def test_what_does_not_fit_the_context_is_refused_by_number(model: Path) -> None
 
 def test_two_recordings_in_a_conversation_are_refused(engine: gguf.GgufEngine) -> None:
     turns = [Message("user", "a", ORGAN), Message("assistant", "b"), Message("user", "c", ORGAN)]
-    with pytest.raises(ConfigError, match=r"2 recordings; the model hears one\. To compare"):
-        engine.chat([turns], GREEDY)
-
-
-@pytest.mark.parametrize(
-    ("turns", "message"),
-    [
-        ([], "last turn of a conversation is none"),
-        ([Message("assistant", "a")], "is one of the assistant; expected one of the user"),
-        ([Message("user", "a"), Message("system", "b"), Message("user", "c")], "turn 2 is a sys"),
-        ([Message("assistant", "a", ORGAN), Message("user", "b")], "of the assistant, has audio"),
-        ([Message("user", "a", Clip(np.zeros(0, np.float32)))], "clip is empty"),
-    ],
-)
-def test_conversations_that_are_none(
-    engine: gguf.GgufEngine, turns: list[Message], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match="2 recordings, and the model hears one"):
         engine.chat([turns], GREEDY)
 
 

@@ -252,7 +252,7 @@ class TestWithAModel:
             {"role": "assistant", "content": "yes"},
             {"role": "user", "content": [audio, {"type": "text", "text": "Which is better?"}]},
         ]
-        with pytest.raises(ConfigError, match="second recording.*To compare two"):
+        with pytest.raises(ConfigError, match="second recording.*to compare two"):
             Listener(FakeEngine()).chat(turns, facts="off")
 
     @pytest.mark.parametrize(

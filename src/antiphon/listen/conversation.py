@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from antiphon.errors import ConfigError
-from antiphon.listen.engines import Message, Role
+from antiphon.listen.engines import HOW_TO_COMPARE, Message, Role
 
 if TYPE_CHECKING:
     from antiphon.listen.listener import Track
@@ -38,12 +38,12 @@ def read_messages(
         track = None
         for source in sources:
             if heard:
-                raise ConfigError(two_recordings(where))
+                raise ConfigError(_two_recordings(where))
             track = hear(source)
             heard.append(track)
         read.append(Message(role, text, track.clips[0] if track else None))
     if sum(message.clip is not None for message in read) > 1:
-        raise ConfigError(two_recordings("this conversation"))
+        raise ConfigError(_two_recordings("this conversation"))
     if read[-1].role != "user":
         raise ConfigError(
             f"the conversation ends with a message of the {read[-1].role}; expected the user's"
@@ -51,12 +51,8 @@ def read_messages(
     return read, heard[0] if heard else None
 
 
-def two_recordings(where: str) -> str:
-    """Why a second recording cannot be taken, and what can be done instead."""
-    return (
-        f"{where} has a second recording; these models hear one in a conversation. To compare two, "
-        "ask about each in a conversation of its own, or join them in one file with a pause between"
-    )
+def _two_recordings(where: str) -> str:
+    return f"{where} has a second recording, and a model hears one; {HOW_TO_COMPARE}"
 
 
 def _parts_of(message: object, where: str) -> tuple[Role, str, list[object]]:

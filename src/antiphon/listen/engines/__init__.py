@@ -84,6 +84,38 @@ class Message:
     clip: Clip | None = None
 
 
+HOW_TO_COMPARE = (
+    "to compare two, ask about each in a conversation of its own, or join them into one recording "
+    "with a pause between"
+)
+
+
+def heard_in(turns: Sequence[Message]) -> Clip | None:
+    """The one clip that a conversation speaks of, if any.
+
+    Raises ConfigError for two clips, for turns that no model was taught, and for nothing to answer.
+    """
+    if not turns or turns[-1].role != "user":
+        last = f"ends with a message of the {turns[-1].role}" if turns else "is empty"
+        raise ConfigError(f"the conversation {last}; expected a message of the user at its end")
+    for number, turn in enumerate(turns, start=1):
+        if turn.role == "system" and number > 1:
+            raise ConfigError(f"message {number} is the system's; expected it before all others")
+        if turn.clip is not None and turn.role != "user":
+            raise ConfigError(f"message {number}, of the {turn.role}, has audio; only a user's can")
+    clips = [turn.clip for turn in turns if turn.clip is not None]
+    if len(clips) > 1:
+        raise ConfigError(
+            f"the conversation has {len(clips)} recordings, and the model hears one; "
+            f"{HOW_TO_COMPARE}"
+        )
+    if not clips and not turns[-1].text.strip():
+        raise ConfigError("the last message has neither text nor audio; expected one of them")
+    if clips and not len(clips[0].samples):
+        raise ConfigError("the clip is empty; expected 0.1 s of sound or more")
+    return clips[0] if clips else None
+
+
 @dataclass(frozen=True)
 class EngineInfo:
     """What answers: `settings` are those that change the texts; `cap_seconds` is the longest clip

@@ -24,6 +24,7 @@ from antiphon.listen.engines import (
     OnToken,
     Question,
     Sampling,
+    heard_in,
 )
 from antiphon.listen.engines.texts import Telling, plain_text, repeats, split_thoughts
 from antiphon.listen.windows import Clip, audio_tokens
@@ -101,17 +102,7 @@ class FakeEngine:
         on_token: OnToken | None = None,
     ) -> list[Answer]:
         """See `ListenerEngine`; asked is the text of the last turn, heard the sound of any."""
-        asked = []
-        for turns in conversations:
-            clips = [turn.clip for turn in turns if turn.clip is not None]
-            if not turns or turns[-1].role != "user":
-                raise ConfigError("the last turn of a conversation is not the user's")
-            if len(clips) > 1:
-                raise ConfigError(
-                    f"the conversation has {len(clips)} recordings; the model hears one. To "
-                    "compare two, ask about each by itself, or join them into one recording"
-                )
-            asked.append((clips[0] if clips else None, Question(turns[-1].text)))
+        asked = [(heard_in(turns), Question(turns[-1].text)) for turns in conversations]
         return self._run("chat", asked, sampling, on_token)
 
     def raw(self, clip: Clip | None, prompt: str, sampling: Sampling) -> Answer:

@@ -28,6 +28,7 @@ from antiphon.listen.engines import (
     OnToken,
     Question,
     Sampling,
+    heard_in,
 )
 from antiphon.listen.engines.gguf_audio import fit_windows as fit_windows
 from antiphon.listen.engines.gguf_audio import wav_bytes as wav_bytes
@@ -189,7 +190,7 @@ class GgufEngine:
         sampling: Sampling,
         on_token: OnToken | None,
     ) -> list[Answer]:
-        clips = [_checked_clip(turns) for turns, _ in asked]
+        clips = [heard_in(turns) for turns, _ in asked]
         answers = []
         with self._lock:
             self._worker.begin()
@@ -342,29 +343,3 @@ def _request(
             "json_schema": {"name": "answer", "strict": True, "schema": dict(question.schema)},
         }
     return request
-
-
-def _checked_clip(turns: Sequence[Message]) -> Clip | None:
-    """The one clip of a conversation.
-
-    Raises ConfigError for two clips, or turns that no model was taught.
-    """
-    if not turns or turns[-1].role != "user":
-        last = f"one of the {turns[-1].role}" if turns else "none"
-        raise ConfigError(f"the last turn of a conversation is {last}; expected one of the user")
-    for index, turn in enumerate(turns):
-        if turn.role == "system" and index:
-            raise ConfigError(
-                f"turn {index + 1} is a system message; expected it before all others"
-            )
-        if turn.clip is not None and turn.role != "user":
-            raise ConfigError(f"turn {index + 1}, of the {turn.role}, has audio; only a user's can")
-    clips = [turn.clip for turn in turns if turn.clip is not None]
-    if len(clips) > 1:
-        raise ConfigError(
-            f"the conversation holds {len(clips)} recordings; the model hears one. To compare "
-            "takes, ask about each, or join them into one recording"
-        )
-    if clips and not len(clips[0].samples):
-        raise ConfigError("the clip is empty; expected 0.1 s of sound or more")
-    return clips[0] if clips else None

@@ -29,6 +29,7 @@ from antiphon.listen.engines import (
     OnToken,
     Question,
     Sampling,
+    heard_in,
 )
 from antiphon.listen.engines.gguf_audio import fit_windows, wav_bytes
 from antiphon.listen.engines.remote_address import read_address
@@ -221,7 +222,7 @@ class RemoteEngine:
         self, turns: Sequence[Message], sampling: Sampling, schema: Mapping[str, object] | None
     ) -> _Request:
         """Raises ConfigError for what cannot be asked."""
-        clip = _clip_of(turns)
+        clip = heard_in(turns)
         if clip is not None:
             _check_clip(clip, self._served)
         characters = sum(len(turn.text) for turn in turns)
@@ -271,28 +272,7 @@ def _check_single(count: int, on_token: OnToken | None) -> None:
         raise ConfigError(f"on_token was given for {count} answers; expected one: ask one by one")
 
 
-def _clip_of(turns: Sequence[Message]) -> Clip | None:
-    """The one recording of a conversation. Raises ConfigError for what no model was taught."""
-    if not turns or turns[-1].role != "user":
-        last = f"the {turns[-1].role}'s" if turns else "none"
-        raise ConfigError(f"the last turn of a conversation is {last}; expected the user's")
-    for number, turn in enumerate(turns, start=1):
-        if turn.role == "system" and number > 1:
-            raise ConfigError(f"turn {number} is the system's; expected it before all others")
-        if turn.clip is not None and turn.role != "user":
-            raise ConfigError(f"turn {number} is the {turn.role}'s, with sound; expected text")
-    clips = [turn.clip for turn in turns if turn.clip is not None]
-    if len(clips) > 1:
-        raise ConfigError(
-            f"the conversation has {len(clips)} recordings; the model hears one. To compare two, "
-            "ask about each by itself, or join them into one recording"
-        )
-    return clips[0] if clips else None
-
-
 def _check_clip(clip: Clip, served: Served) -> None:
-    if not len(clip.samples):
-        raise ConfigError("the clip is empty; expected 0.1 s of sound or more")
     if clip.duration_seconds > served.cap_seconds + 1.0 / SAMPLE_RATE:
         raise ConfigError(
             f"the clip has {clip.duration_seconds:.2f} s; {served.shown_name} on this server hears "
@@ -311,14 +291,12 @@ def _sound(clip: Clip, served: Served) -> _Sound:
 def _messages(turns: Sequence[Message], mark: str) -> list[dict[str, object]]:
     """OpenAI's form; `mark` stands for the sound."""
     messages: list[dict[str, object]] = []
-    for number, turn in enumerate(turns, start=1):
+    for turn in turns:
         text = plain_text(turn.text)
         content: object = text
         if turn.clip is not None:
             sound = {"type": "input_audio", "input_audio": {"data": mark, "format": "wav"}}
             # Sound first: after other text, no server has it in its cache.
             content = [sound, {"type": "text", "text": text}] if text else [sound]
-        elif not text:
-            raise ConfigError(f"turn {number} has neither sound nor text; expected one of them")
         messages.append({"role": turn.role, "content": content})
     return messages

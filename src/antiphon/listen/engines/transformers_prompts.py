@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from antiphon.errors import AudioError, AudioTooShortError, ConfigError, ModelError
-from antiphon.listen.engines import MAX_PROMPT_TOKENS, Message, OnToken
+from antiphon.listen.engines import MAX_PROMPT_TOKENS, Message, OnToken, heard_in
 from antiphon.listen.engines.texts import THINK, Telling
 from antiphon.listen.windows import SAMPLE_RATE, WINDOW_SAMPLES, WINDOW_SECONDS, Clip
 
@@ -64,17 +64,7 @@ class Prompts:
 
         Raises ConfigError for conversations that the model does not take.
         """
-        clips = [message.clip for message in messages if message.clip is not None]
-        if len(clips) > 1:
-            raise ConfigError(
-                f"the conversation has {len(clips)} clips; these models hear one. To compare two "
-                "takes, join them into one clip with a pause between, or ask about each by itself"
-            )
-        if not messages or messages[-1].role != "user":
-            last = f"ends with the {messages[-1].role}" if messages else "is empty"
-            raise ConfigError(f"the conversation {last}; expected a message of the user at its end")
-        if not clips and not messages[-1].text.strip():
-            raise ConfigError("the last message has neither text nor audio; expected one of them")
+        clip = heard_in(messages)
         mark = self._unused([message.text for message in messages])
         turns = [
             {"role": message.role, "content": self._parts(message, mark)} for message in messages
@@ -82,7 +72,7 @@ class Prompts:
         rendered: str = self.processor.apply_chat_template(
             turns, tokenize=False, add_generation_prompt=True
         )
-        return self._prompt(rendered, clips[0] if clips else None, mark, ModelError)
+        return self._prompt(rendered, clip, mark, ModelError)
 
     def raw(self, clip: Clip | None, text: str) -> Prompt:
         """The prompt as it is written, special tokens and all."""
