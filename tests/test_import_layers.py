@@ -19,6 +19,7 @@ SOURCE = Path(antiphon.__file__).parent
 
 # From the top down: a module may import from its own layer and those below.
 LAYERS = (
+    ("__main__",),
     ("cli",),
     ("serve",),
     ("train", "evaluate", "teach"),

@@ -18,7 +18,7 @@ from antiphon.cli.main import run
 pytestmark = pytest.mark.integration
 
 KINDS = ["full", "technical", "genre_mood", "instrumentation", "structure"]
-PROGRAM = [sys.executable, "-c", "import sys; from antiphon.cli.main import run; sys.exit(run())"]
+PROGRAM = [sys.executable, "-m", "antiphon"]
 
 
 def fill(folder: Path, count: int) -> None:

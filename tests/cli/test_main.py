@@ -17,7 +17,7 @@ from antiphon.cli import health
 from antiphon.cli.main import run
 from antiphon.errors import AudioError
 
-PROGRAM = [sys.executable, "-c", "import sys; from antiphon.cli.main import run; sys.exit(run())"]
+PROGRAM = [sys.executable, "-m", "antiphon"]
 
 
 def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -150,6 +150,18 @@ class TestProgram:
 
         # 0.3 s is the promise, on a machine that does nothing else.
         assert min(cpu_seconds() for _ in range(3)) < 0.5
+
+    def test_ctrl_c_while_it_starts_is_no_traceback(self) -> None:
+        code = (
+            "import signal, sys, antiphon.__main__ as program\n"
+            "class Slow:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name == 'antiphon.cli.main': signal.raise_signal(signal.SIGINT)\n"
+            "sys.meta_path.insert(0, Slow())\n"
+            "sys.exit(program.run())"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
     def test_a_closed_pipe_is_no_error(self) -> None:
         program = subprocess.Popen(

@@ -21,7 +21,7 @@ from model_hub import REPO, WEIGHTS, Hub, running_hub, write_checkpoint
 
 pytestmark = pytest.mark.integration
 
-PROGRAM = [sys.executable, "-c", "import sys; from antiphon.cli.main import run; sys.exit(run())"]
+PROGRAM = [sys.executable, "-m", "antiphon"]
 Q6, PROJECTOR = "music-flamingo-hf.Q6_K.gguf", "music-flamingo-hf.mmproj-f16.gguf"
 
 
