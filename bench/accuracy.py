@@ -56,10 +56,10 @@ def hear(plan: pieces.Plan, is_compared: bool) -> Result:
             )
     if is_compared:
         outline = peer.outline(waveform, score.beats_per_bar, len(score.sections))
-        result.librosa[CLEAN] = {
-            **result.librosa[CLEAN],
-            **judging.judge_outline(score, outline, 1.0),
-        }
+        more = judging.judge_outline(
+            score, outline.chords, outline.downbeats_seconds, outline.sections, speed=1.0
+        )
+        result.librosa[CLEAN] = {**result.librosa[CLEAN], **more}
     return result
 
 
@@ -87,8 +87,9 @@ def run(piece_count: int | None = None) -> Part:
         f"({' and '.join(pieces.SOUNDFONTS)}) through FluidSynth; none of their seeds was used "
         f"for tuning. {len(compared)} of them were degraded as well, and heard by librosa "
         "(`beat_track`; `chroma_cens` with the profiles of Albrecht and Shanahan; chords by triad "
-        "templates between its beats and Viterbi; told the metre, downbeats on the strongest of "
-        "its beats; told how many sections there are, their edges by clustering). What was not "
+        "templates on the harmonic part's `chroma_cqt` between its beats, and Viterbi; told the "
+        "metre, downbeats on the strongest of its beats; told how many sections there are, their "
+        "edges by clustering). What was not "
         "measured counts as wrong. 35 cents detuned means played 2 % faster, tempo and all; "
         f"the noise is pink; the reverb lasts {degrade.REVERB_RT60_SECONDS} s, as loud as the dry "
         f"sound. Took {(time.monotonic() - started) / 60:.0f} min on {peer.WORKERS} processes."

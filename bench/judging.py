@@ -9,7 +9,7 @@ import numpy as np
 
 from antiphon.facts import Facts, Spans
 from antiphon.score import Score
-from peer import Outline, Reading
+from peer import Reading
 
 Scores = Mapping[str, float]  # by name, 0..1
 
@@ -26,14 +26,10 @@ def judge(score: Score, facts: Facts, speed: float) -> Scores:
     return {
         **judge_tempo(score, facts.tempo.bpm, speed),
         **judge_key(score, facts.key.name),
-        "chords": chord_overlap(score, facts.chords, speed),
+        **judge_outline(score, facts.chords, facts.downbeats.times_seconds, facts.sections, speed),
         "is 4/4": float(score.beats_per_bar == 4),
         "metre": float(facts.metre.beats_per_bar == score.beats_per_bar),
         "beats": beat_f(true_beats, facts.beats.times_seconds),
-        "downbeats": beat_f(true_beats[:: score.beats_per_bar], facts.downbeats.times_seconds),
-        "sections 3 s": boundary_f(score, facts.sections, speed, 3.0, trim=False),
-        "sections 0.5 s": boundary_f(score, facts.sections, speed, 0.5, trim=False),
-        "inner edges 3 s": boundary_f(score, facts.sections, speed, 3.0, trim=True),
     }
 
 
@@ -47,15 +43,21 @@ def judge_peer(score: Score, reading: Reading, speed: float) -> Scores:
     }
 
 
-def judge_outline(score: Score, outline: Outline, speed: float) -> Scores:
-    """What more is made of the peer's parts."""
+def judge_outline(
+    score: Score,
+    chords: Spans,
+    downbeats_seconds: Sequence[float] | None,
+    sections: Spans,
+    speed: float,
+) -> Scores:
+    """Chords, downbeats and sections."""
     true_beats = np.array(score.beat_times_seconds()) / speed
     return {
-        "chords": chord_overlap(score, outline.chords, speed),
-        "downbeats": beat_f(true_beats[:: score.beats_per_bar], outline.downbeats_seconds),
-        "sections 3 s": boundary_f(score, outline.sections, speed, 3.0, trim=False),
-        "sections 0.5 s": boundary_f(score, outline.sections, speed, 0.5, trim=False),
-        "inner edges 3 s": boundary_f(score, outline.sections, speed, 3.0, trim=True),
+        "chords": chord_overlap(score, chords, speed),
+        "downbeats": beat_f(true_beats[:: score.beats_per_bar], downbeats_seconds),
+        "sections 3 s": boundary_f(score, sections, speed, 3.0, trim=False),
+        "sections 0.5 s": boundary_f(score, sections, speed, 0.5, trim=False),
+        "inner edges 3 s": boundary_f(score, sections, speed, 3.0, trim=True),
     }
 
 

@@ -68,56 +68,58 @@ class Outline:
 
 
 def outline(waveform: Waveform, beats_per_bar: int, section_count: int) -> Outline:
-    """Chords by triad templates on `chroma_cens` between the beats of `beat_track`, smoothed by
-    `viterbi_discriminative`; downbeats on those beats of every `beats_per_bar` that have the
-    strongest onsets; sections by `agglomerative` clustering of MFCC and chroma by the second into
-    `section_count`."""
+    """Chords by triad templates on the chroma of the harmonic part (librosa's own example for
+    `viterbi_discriminative`) between the beats of `beat_track`; downbeats on those beats of every
+    `beats_per_bar` that have the strongest onsets; sections by `agglomerative` clustering of MFCC
+    and chroma by the second, which does better than by the beat, into `section_count`."""
     import librosa
 
     samples = resample(waveform.mono(), SAMPLE_RATE).samples[0]
-    onsets = librosa.onset.onset_strength(y=samples, sr=SAMPLE_RATE)
+    # As `beat_track` makes them of samples.
+    onsets = librosa.onset.onset_strength(y=samples, sr=SAMPLE_RATE, aggregate=np.median)
     _, beats = librosa.beat.beat_track(onset_envelope=onsets, sr=SAMPLE_RATE)
-    chroma = librosa.feature.chroma_cens(y=samples, sr=SAMPLE_RATE)  # [12, F]
+    harmonic = librosa.effects.harmonic(samples, margin=4)
+    chroma = librosa.feature.chroma_cqt(y=harmonic, sr=SAMPLE_RATE)  # [12, F]
     timbre = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE)  # [20, F]
-    strengths = [onsets[beats[phase::beats_per_bar]].sum() for phase in range(beats_per_bar)]
+    strengths = [onsets[beats[phase::beats_per_bar]].mean() for phase in range(beats_per_bar)]
     times = librosa.frames_to_time(beats, sr=SAMPLE_RATE)
+    starts = np.append(0.0, times)  # of what `sync` makes of the frames: before the first beat too
     end_seconds = len(samples) / SAMPLE_RATE
+    chords = _chords(librosa.util.sync(chroma, beats, aggregate=np.median))
+    features = librosa.util.normalize(np.vstack([timbre, chroma]), axis=1)
+    seconds = np.arange(0, features.shape[1], round(SAMPLE_RATE / HOP))  # as frames
+    edges = _edges(librosa.util.sync(features, seconds[1:]), section_count)
     return Outline(
-        _chords(chroma, beats, end_seconds),
+        _spans(starts, chords, end_seconds),
         tuple(times[int(np.argmax(strengths)) :: beats_per_bar]),
-        _sections(np.vstack([timbre, chroma]), section_count, end_seconds),
+        _spans(
+            librosa.frames_to_time(seconds[edges], sr=SAMPLE_RATE), [""] * len(edges), end_seconds
+        ),
     )
 
 
-def _chords(chroma: np.ndarray, beats: np.ndarray, end_seconds: float) -> Spans:
-    """The best path through the 24 triads, one a beat."""
+def _chords(chroma: np.ndarray) -> list[str]:
+    """The best path through the 24 triads, one a beat; chroma is [12, beats + 1]."""
     import librosa
 
-    by_beat = librosa.util.sync(chroma, beats, pad=True)  # [12, beats + 1]
     triads = np.zeros((len(ALL_KEYS), 12))
     for row, key in enumerate(ALL_KEYS):
         third = 4 if key.mode == "major" else 3
         triads[row, [(key.tonic + step) % 12 for step in (0, third, 7)]] = 1.0
-    likeness = triads @ librosa.util.normalize(by_beat, norm=2)
+    likeness = triads @ librosa.util.normalize(chroma, norm=2)
     chances = np.exp(SHARPNESS * likeness)
     stay = librosa.sequence.transition_loop(len(triads), STAY_CHANCE)
     path = librosa.sequence.viterbi_discriminative(chances / chances.sum(axis=0), stay)
-    starts = librosa.frames_to_time(librosa.util.fix_frames(beats, x_min=0), sr=SAMPLE_RATE)
     labels = [Chord(key.tonic, CHORD_OF_MODE[key.mode]).label for key in ALL_KEYS]
-    return _spans(starts, [labels[state] for state in path], end_seconds)
+    return [labels[state] for state in path]
 
 
-def _sections(features: np.ndarray, count: int, end_seconds: float) -> Spans:
-    """`count` stretches of the second by themselves most alike; features are [D, F]."""
+def _edges(features: np.ndarray, count: int) -> np.ndarray:
+    """Where the `count` stretches begin that are most alike in themselves; features are [D, seconds]."""
     import librosa
 
-    even = librosa.util.normalize(features, axis=1)
-    every = round(SAMPLE_RATE / HOP)  # frames in a second
-    grid = np.arange(0, features.shape[1], every)
-    by_second = librosa.util.sync(even, grid[1:])
-    edges = librosa.segment.agglomerative(by_second, min(count, by_second.shape[1]))
-    starts = librosa.frames_to_time(grid[edges], sr=SAMPLE_RATE)
-    return _spans(starts, [""] * len(starts), end_seconds)
+    edges: np.ndarray = librosa.segment.agglomerative(features, min(count, features.shape[1]))
+    return edges
 
 
 def _spans(starts: np.ndarray, labels: list[str], end_seconds: float) -> Spans:
@@ -137,7 +139,7 @@ def worker_pool() -> Iterator[ProcessPoolExecutor]:
 
 
 def prepare() -> None:
-    """Compile, or find compiled, everything that `listen` uses."""
+    """Compile, or find compiled, everything that `listen` and `outline` use."""
     noise = np.random.default_rng(0).standard_normal((1, 4 * SAMPLE_RATE)).astype(np.float32)
     waveform = Waveform(noise, SAMPLE_RATE)
     listen(waveform)
