@@ -115,7 +115,7 @@ def _chords(chroma: np.ndarray) -> list[str]:
 
 
 def _edges(features: np.ndarray, count: int) -> np.ndarray:
-    """Where the `count` stretches begin that are most alike in themselves; features are [D, seconds]."""
+    """Where the `count` stretches begin that are most alike within; features are [D, seconds]."""
     import librosa
 
     edges: np.ndarray = librosa.segment.agglomerative(features, min(count, features.shape[1]))

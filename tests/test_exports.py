@@ -418,3 +418,10 @@ def test_json_line_of_a_name_that_is_not_utf_8_can_be_read_by_a_strict_reader() 
     name = os.fsdecode(b"caf\xe9 \xff.wav")
     line = json_line(FACTS.with_path(name).to_json())
     assert Facts.from_json(line).path == r"caf\xe9 \xff.wav"
+
+
+def test_json_stays_json_when_it_is_normalised() -> None:
+    text = '{"genre": "so-called \u201clo\u2011fi\u201d", "tags": ["a\u202fb", 1, null]}'
+    normalised = normalise_for_t5(text)
+    assert json.loads(normalised) == {"genre": 'so-called "lo-fi"', "tags": ["a b", 1, None]}
+    assert normalise_for_t5("[Verse] \u201cla\u201d") == '[Verse] "la"'

@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +54,26 @@ class InfoMerge:
 def normalise_for_t5(text: str) -> str:
     """Typographic dashes, quotes and spaces to ASCII, then NFKC; letters such as ä are kept.
 
-    A T5 tokenizer knows none of these signs and would make each an unknown token.
+    A T5 tokenizer knows none of these signs and would make each an unknown token. In a text that
+    is JSON they are replaced within its strings, so that it stays JSON.
     """
+    if text[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            return json.dumps(_normalised(json.loads(text)), ensure_ascii=False)
+    return _normalised_text(text)
+
+
+def _normalised(value: object) -> object:
+    if isinstance(value, str):
+        return _normalised_text(value)
+    if isinstance(value, list):
+        return [_normalised(item) for item in value]
+    if isinstance(value, dict):
+        return {_normalised_text(name): _normalised(item) for name, item in value.items()}
+    return value
+
+
+def _normalised_text(text: str) -> str:
     ascii_signs = text.translate(_TYPOGRAPHIC_TO_ASCII)
     # Again at the end: NFKC makes dashes of vertical and small ones.
     return unicodedata.normalize("NFKC", ascii_signs).translate(_TYPOGRAPHIC_TO_ASCII)

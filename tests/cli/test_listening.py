@@ -160,19 +160,21 @@ def converse(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 def test_a_raw_prompt_takes_no_options_that_it_would_ignore(
     model: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for option in (["--facts", "correct"], ["--hint-facts"], ["--long", "chunk"]):
-        assert run(["ask", "a.wav", "<sound>?", *model, "--raw", *option]) == 2
-        assert "--raw takes the prompt as it is" in error_of(capsys)
+    Path("s.json").write_text("{}")
+    for option in ("--facts correct", "--hint-facts", "--long chunk", "--schema s.json"):
+        assert run(["ask", "a.wav", "<sound>?", *model, "--raw", *option.split()]) == 2
+        assert f"error: {option} does nothing beside --raw" in error_of(capsys)
 
 
 def test_a_packaged_set_with_schemas(model: list[str], server: OpenAiServer) -> None:
-    server.usual = says('{"genre": "click"}')
+    clicks = {"genre": "click", "subgenres": [], "moods": ["dry"]}
+    server.usual = says(json.dumps(clicks))
     write_clicks(Path("a.wav"))
     assert run(["describe", "a.wav", *model, "--set", "structured", "--jsonl", "out.jsonl"]) == 0
     formats = [asked.body["response_format"]["json_schema"]["schema"] for asked in server.asked]
     assert {"genre", "subgenres", "moods"} in [set(shape["properties"]) for shape in formats]
     (line,) = Path("out.jsonl").read_text().splitlines()
-    assert json.loads(json.loads(line)["texts"]["genre_mood"]) == {"genre": "click"}
+    assert json.loads(json.loads(line)["texts"]["genre_mood"]) == clicks
 
 
 def test_chat(

@@ -166,14 +166,30 @@ def test_a_kind_with_a_schema_is_asked_for_by_it_and_left_whole() -> None:
     assert engine.calls[0].schemas == (schema, None)
     assert texts["s"].text == '{"mood": "calm. At 97 BPM"}'
     assert [c.verdict for c in texts["s"].claims] == ["contradicted"]
-    assert texts["s"].notes == ("s: cut at its limit of tokens",)
+    assert texts["s"].notes == (
+        "s: cut at its limit of tokens",
+        "s: contradicted values stand: correct does not touch JSON",
+    )
     assert "97" not in texts["t"].text
 
 
-def test_what_should_be_json_and_is_not_is_flagged() -> None:
-    prompts = {"s": Prompt("As JSON.", schema={"type": "object"})}
-    asked = texts_of(FakeEngine('{"mood": "ca', finish="length"), prompts=prompts)["s"]
-    assert "s: not JSON, as its schema asks" in asked.notes
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ('{"mood": "ca', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("null", "not JSON"),
+        ('"sorry"', "no JSON object"),
+        ("42", "no JSON object"),
+        ('{"genre": "x"}', "has no 'mood'"),
+    ],
+)
+def test_what_does_not_keep_to_its_schema_is_flagged(text: str, note: str) -> None:
+    schema = {"type": "object", "required": ["genre", "mood"]}
+    prompts = {"s": Prompt("As JSON.", schema=schema)}
+    asked = texts_of(FakeEngine(text), prompts=prompts)["s"]
+    assert asked.text == text
+    assert f"s: {note}, as its schema asks" in asked.notes
 
 
 def test_json_of_several_parts_is_one_list() -> None:
@@ -188,6 +204,11 @@ def test_json_of_several_parts_is_one_list() -> None:
         {"start_seconds": 30.0, "stop_seconds": 60.0, "answer": "{"},
     ]
     assert asked.notes == ("s: 0:30: not JSON, as its schema asks",)
+
+
+def test_one_part_that_is_not_the_beginning_is_headed_by_its_times() -> None:
+    asked = texts_of(FakeEngine("Fine."), clips=(clip(30.0, 30.0),))["full"]
+    assert asked.text == "0:30-1:00: Fine."
 
 
 def test_nothing_left_is_said() -> None:

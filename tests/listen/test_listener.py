@@ -126,6 +126,15 @@ def test_settings_key_changes_with_whatever_changes_a_text(
     assert len(keys) == 10
 
 
+def test_a_kind_with_a_schema_needs_a_model() -> None:
+    listener = antiphon.load_listener()
+    structured = load_prompt_set("structured")
+    with pytest.raises(ConfigError, match="'genre_mood' of the set 'structured' is JSON of a sch"):
+        listener.describe(b"", prompts=structured, kinds=["genre_mood"])
+    with pytest.raises(ConfigError, match="expected --model"):
+        listener.settings_key(structured, ["genre_mood"])
+
+
 def test_described_track_gets_its_sidecar(measuring: Measuring, tmp_path: Path) -> None:
     track = tmp_path / "song.flac"
     description = antiphon.load_listener().describe(track)

@@ -104,6 +104,17 @@ def test_a_pulled_revision_is_told_and_only_of_its_own_files(
     ]
 
 
+def test_files_of_two_pulls_share_a_record_and_tell_no_revision(
+    loaded: Loaded, tmp_path: Path
+) -> None:
+    folder = gguf_folder(tmp_path / "pulled")
+    for revision, name in (("aaaa", Q6_K), ("bbbb", "music-flamingo-hf.Q8_0.gguf")):
+        record = Record("org/repo", revision, "https://hub", (ModelFile(name),))
+        write_record(folder, record, keep_others=True)
+    load_listener(folder / Q6_K)
+    assert loaded[0][2] == {"licence": LICENCE}
+
+
 @pytest.mark.parametrize(
     ("options", "of_gguf", "message"),
     [
@@ -138,5 +149,8 @@ def test_origins_tell_models_of_one_name_apart(tmp_path: Path) -> None:
     assert origin_of(first, plain, None) == before
     first.write_bytes(b"GGUF, longer")
     assert origin_of(first, plain, None) != before
+    folder = origin_of(first.parent, plain, None)
+    first.write_bytes(b"GGUF, longer still")
+    assert origin_of(first.parent, plain, None) != folder
     lora = LoadOptions(adapter=checkpoint(tmp_path / "lora"))
     assert origin_of(second, lora, None) != origin_of(second, plain, None)

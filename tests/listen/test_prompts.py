@@ -96,6 +96,31 @@ def test_packaged_schemas_are_strict_json_schemas_without_what_is_measured() -> 
         jsonschema.validate(wrong, prompts["lesson"].schema)
 
 
+def test_packaged_schemas_leave_room_for_the_longest_answer() -> None:
+    for kind, prompt in load_prompt_set("structured").kinds.items():
+        longest = longest_of(prompt.schema)
+        jsonschema.validate(longest, prompt.schema)
+        # A token of English is about four characters; half of a list is rarely as long as it may.
+        assert prompt.max_tokens is not None
+        assert prompt.max_tokens >= len(json.dumps(longest)) / 4, kind
+
+
+def longest_of(schema: Any) -> Any:
+    """The longest value that a schema of ours allows."""
+    if "enum" in schema:
+        return max(schema["enum"], key=len)
+    if schema["type"] == "string":
+        return "x" * schema["maxLength"]
+    if schema["type"] == "array":
+        return [longest_of(schema["items"])] * schema["maxItems"]
+    return {name: longest_of(part) for name, part in schema["properties"].items()}
+
+
+def test_a_prompt_has_words_or_a_schema() -> None:
+    with pytest.raises(ConfigError, match="max_words 3 and a schema; expected one of them"):
+        Prompt("p", max_words=3, schema={"type": "object"})
+
+
 def objects_of(schema: Any) -> Iterator[dict[str, Any]]:
     """The schema and those within it that describe objects."""
     if isinstance(schema, dict):
@@ -109,14 +134,14 @@ def test_schema_of_an_own_set_is_plain_data(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "name: mine\nkinds:\n  a:\n    prompt: p\n    schema:\n      type: object\n"
-        "      properties:\n        n: {type: number, minimum: -1.5, maximum: 3}\n"
+        "      properties:\n        n: {type: number, minimum: -1.5, maximum: 3e2}\n"
         "        s: {const: null}\n        t: {}\n"
         "      required: [n, 'yes']\n      additionalProperties: false\n"
     )
     assert load_prompt_set(path).kinds["a"].schema == {
         "type": "object",
         "properties": {
-            "n": {"type": "number", "minimum": -1.5, "maximum": 3},
+            "n": {"type": "number", "minimum": -1.5, "maximum": 300.0},
             "s": {"const": None},
             "t": {},
         },
@@ -184,6 +209,7 @@ BILLION_LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
         (f"{SCHEMA}{{}}", "line 5: schema is an empty mapping"),
         (f"{SCHEMA}{{a: yes}}", "line 5: schema: a is 'yes'; expected JSON"),
         (f"{SCHEMA}{{a: 0x1f}}", "line 5: schema: a is '0x1f'; expected JSON"),
+        (f"{SCHEMA}{{type: nonsense}}", "line 5: schema: type is 'nonsense'; expected one of obj"),
         (f"{SCHEMA}{{a: .nan}}", "line 5: schema: a is '.nan'; expected JSON"),
         (f"{SCHEMA}{{a: [2026-01-02]}}", "line 5: schema: a is '2026-01-02'; expected JSON"),
         (f"{SCHEMA}\n      a: 1\n      a: 2", "line 7: 'a' is given twice in schema"),

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from antiphon.cli import console, listening
 from antiphon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.description import Policy
+    from antiphon.listen.windows import LongMode
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -60,11 +64,8 @@ def ask(
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     policy, how = listening.policy(facts), listening.long_mode(long)
     wanted = None if schema is None else _read_schema(schema)
-    if raw and (wanted or hint_facts or policy != "annotate" or how != "truncate"):
-        raise ConfigError(
-            "--raw takes the prompt as it is, unchecked; expected no --facts, --hint-facts, --long "
-            "and --schema beside it"
-        )
+    if raw:
+        _refuse_beside_raw(policy, hint_facts, how, schema)
     from antiphon.audio import Limits
 
     limits = Limits(max_seconds=settings.max_seconds)
@@ -87,6 +88,24 @@ def ask(
     console.print_text(reply.answer)
     for line in listening.remarks(reply.claims, reply.notes):
         console.note(line)
+
+
+def _refuse_beside_raw(
+    policy: Policy, hint_facts: bool, how: LongMode, schema: Path | None
+) -> None:
+    """Raise ConfigError for an option that would be ignored."""
+    given = {
+        f"--facts {policy}": policy not in ("annotate", "off"),
+        "--hint-facts": hint_facts,
+        f"--long {how}": how != "truncate",
+        f"--schema {schema}": schema is not None,
+    }
+    for option, is_given in given.items():
+        if is_given:
+            raise ConfigError(
+                f"{option} does nothing beside --raw, which takes the prompt as it is and checks "
+                "nothing; leave out one of them"
+            )
 
 
 def _read_schema(file: Path) -> dict[str, object]:

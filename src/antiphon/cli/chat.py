@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from antiphon.audio import Limits
     from antiphon.listen.claims import Policy
     from antiphon.listen.listener import Listener, Track
-    from antiphon.listen.prompts import Prompt
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -34,7 +33,7 @@ EXAMPLES = (
 HELP = (
     "/audio FILE  another recording in place of this one; earlier turns stay as text\n"
     "/facts       what was measured\n"
-    "/kind NAME   the text of a kind that is packaged: full, genre_mood, timing, practice …\n"
+    "/kind NAME   the text of a kind: full, structure; of another set: teaching/timing\n"
     "/history     the conversation so far\n"
     "/save FILE   the conversation as JSON\n"
     "/quit        the end (also Ctrl-D)"
@@ -184,14 +183,12 @@ class _Conversation:
         return messages
 
     def _write_kind(self, kind: str) -> None:
-        from antiphon.listen.prompts import BUILT_IN_SETS, load_prompt_set
+        from antiphon.listen.prompts import load_prompt_set
 
-        known: dict[str, Prompt] = {}
-        for name in reversed(BUILT_IN_SETS):  # those of the first sets win
-            known |= load_prompt_set(name).kinds
-        if kind not in known:
-            raise ConfigError(f"kind {kind!r} is not known; expected one of {', '.join(known)}")
-        prompt = known[kind]
+        prompt_set, _, name = kind.rpartition("/")
+        prompts = load_prompt_set(prompt_set or "standard")
+        (chosen,) = prompts.select([name])
+        prompt = prompts.kinds[chosen]
         reply = self.listener.ask(
             self._heard(),
             prompt.prompt,

@@ -109,10 +109,12 @@ def checked_answer(
     answer: Answer, facts: Facts | None, policy: Policy, schema: Schema | None = None
 ) -> Asked:
     """An answer as it came, with its claims checked where there is something to check them by."""
-    notes = [*answer.notes, *_endings(answer), *_shape_notes(answer.text, schema)]
+    notes = [*answer.notes, *_endings(answer)]
     if facts is None:
+        notes += _schema_notes(answer.text, schema, (), policy)
         return Asked(answer.text.strip(), (), tuple(notes), answer.thoughts)
     checked = check_text("answer", answer.text.strip(), facts, _policy_with(schema, policy))
+    notes += _schema_notes(answer.text, schema, checked.claims, policy)
     if not checked.text and answer.text.strip():
         notes.append(_NOTHING_LEFT)
     return Asked(checked.text, checked.claims, tuple(notes), answer.thoughts)
@@ -239,13 +241,14 @@ def _exceeds(answer: Answer, prompt: Prompt) -> bool:
 
 def _checked(kind: str, answer: Answer, prompt: Prompt, facts: Facts, policy: Policy) -> Asked:
     text = answer.text.strip()
-    notes = [*answer.notes, *_endings(answer), *_shape_notes(text, prompt.schema)]
+    notes = [*answer.notes, *_endings(answer)]
     if answer.finish == "length" and prompt.schema is None:
         text = cut_to_sentence(text)
     if prompt.max_words is not None and count_words(text) > prompt.max_words:
         text = cut_to_words(text, prompt.max_words)
         notes.append(f"cut to {prompt.max_words} words")
     checked = check_text(kind, text, facts, _policy_with(prompt.schema, policy))
+    notes += _schema_notes(text, prompt.schema, checked.claims, policy)
     if not checked.text and text:
         notes.append(_NOTHING_LEFT)
     if prompt.max_words is not None and count_words(checked.text) > prompt.max_words:
@@ -266,21 +269,40 @@ def _policy_with(schema: Schema | None, policy: Policy) -> Policy:
     return "annotate" if schema is not None and policy != "off" else policy
 
 
-def _shape_notes(text: str, schema: Schema | None) -> list[str]:
-    """What is wrong with a text that should be JSON."""
+def _schema_notes(
+    text: str, schema: Schema | None, claims: Sequence[Claim], policy: Policy
+) -> list[str]:
+    """What is wrong with a text that should be JSON, and what was not done to it."""
     if schema is None:
         return []
+    notes = []
+    value = _parsed(text)
+    required = schema.get("required")
+    if value is None:
+        notes.append("not JSON, as its schema asks")
+    elif schema.get("type") == "object" and not isinstance(value, dict):
+        notes.append("no JSON object, as its schema asks")
+    elif isinstance(value, dict) and isinstance(required, Sequence):
+        missing = [name for name in required if name not in value]
+        notes += [f"has no {name!r}, as its schema asks" for name in missing]
+    if policy in ("correct", "drop") and any(c.verdict == "contradicted" for c in claims):
+        notes.append(f"contradicted values stand: {policy} does not touch JSON")
+    return notes
+
+
+def _parsed(text: str) -> object:
+    """The value of a text that is JSON; None for another (and for null)."""
     try:
-        json.loads(text)
-    except ValueError:
-        return ["not JSON, as its schema asks"]
-    return []
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value
 
 
 def _joined(parts: Sequence[tuple[Clip, Asked]], is_json: bool) -> Asked:
-    """The texts of the parts in their order, headed by their times if there are several; of JSON
-    texts one list of `{start_seconds, stop_seconds, answer}`."""
-    if len(parts) == 1:
+    """The texts of the parts in their order, headed by their times unless there is but the
+    beginning; of JSON texts one list of `{start_seconds, stop_seconds, answer}`."""
+    if len(parts) == 1 and parts[0][0].start_seconds == 0.0:
         return parts[0][1]
     return Asked(
         text=_list_of(parts) if is_json else _sequence_of(parts),
@@ -307,7 +329,7 @@ def _list_of(parts: Sequence[tuple[Clip, Asked]]) -> str:
             {
                 "start_seconds": clip.start_seconds,
                 "stop_seconds": clip.stop_seconds,
-                "answer": asked.text if _shape_notes(asked.text, {}) else json.loads(asked.text),
+                "answer": asked.text if (value := _parsed(asked.text)) is None else value,
             }
             for clip, asked in parts
         ],

@@ -116,7 +116,7 @@ class Listener:
         chosen = prompts.select(kinds)
         _check(facts, long)
         if self._engine is None:
-            check_kinds(chosen)  # before the work of measuring
+            _check_written_from_facts(prompts, chosen)  # before the work of measuring
         settings: dict[str, Setting] = {"set": prompts.name, "kinds": ",".join(chosen)}
         if self._engine is None:
             measured = measured or measure(source, limits=limits, isolated=isolated)
@@ -311,10 +311,12 @@ class Listener:
             "set": prompts.name,
         }
         if self._engine is None:
-            check_kinds(chosen)
+            _check_written_from_facts(prompts, chosen)
         else:
-            # Not the cap: where memory decides it, a run that goes on would begin anew.
-            info = {k: v for k, v in asdict(self._engine.info).items() if k != "cap_seconds"}
+            # Not the cap, where memory decides it, nor the revision, which another pull into the
+            # same folder can change: a run that goes on would begin anew.
+            info = asdict(self._engine.info)
+            del info["cap_seconds"], info["revision"]
             key |= {
                 "model": info,
                 "describer": ASKING_VERSION,
@@ -408,6 +410,17 @@ def _readable_twice(
     from antiphon.audio import Waveform, reusable
 
     return nullcontext(source) if isinstance(source, Waveform) else reusable(source, limits)
+
+
+def _check_written_from_facts(prompts: PromptSet, kinds: Sequence[str]) -> None:
+    """Raise ConfigError for a kind that needs a model."""
+    check_kinds(kinds)
+    for kind in kinds:
+        if prompts.kinds[kind].schema is not None:
+            raise ConfigError(
+                f"kind {kind!r} of the set {prompts.name!r} is JSON of a schema, which needs a "
+                "model; expected --model, or a set without schemas such as standard"
+            )
 
 
 def _check(facts: str, long: str) -> None:

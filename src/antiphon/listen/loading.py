@@ -68,13 +68,7 @@ def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> 
         _refuse(options, "the address", "a server", allowed=())
         url, _, name = str(spec).partition("#")
         return remote.load(url, model=name or None)
-    from antiphon.models import find
-
-    path = find(spec, models)
-    if path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.gguf")):
-        from antiphon.listen.engines.gguf_files import model_file
-
-        path = model_file(path)
+    path = _located(spec, models)
     licence, revision = _known_terms(path)
     if path.is_file():
         from antiphon.listen.engines import gguf
@@ -108,13 +102,11 @@ def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> 
 def origin_of(spec: str | Path, options: LoadOptions, models: Path | None) -> str:
     """What tells a model from another of the same name: its address, or its place and age.
 
-    Raises ModelMissingError as loading does.
+    Raises ModelMissingError and ModelError as loading does.
     """
     if is_address(spec):
         return str(spec)
-    from antiphon.models import find
-
-    places = [find(spec, models), *([options.adapter] if options.adapter else [])]
+    places = [_located(spec, models), *([options.adapter] if options.adapter else [])]
     weights = [place / "config.json" if place.is_dir() else place for place in places]
     return json.dumps(
         [
@@ -124,6 +116,18 @@ def origin_of(spec: str | Path, options: LoadOptions, models: Path | None) -> st
             for file in weights
         ]
     )
+
+
+def _located(spec: str | Path, models: Path | None) -> Path:
+    """A checkpoint's folder, or a GGUF file, also where the folder that holds it was named."""
+    from antiphon.models import find
+
+    path = find(spec, models)
+    if path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.gguf")):
+        from antiphon.listen.engines.gguf_files import model_file
+
+        return model_file(path)
+    return path
 
 
 def is_address(spec: str | Path) -> bool:

@@ -28,6 +28,9 @@ _MAX_DEPTH = 16  # set, kinds, one kind, and a schema of nested objects
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TAG_PREFIX = "tag:yaml.org,2002:"
 
+_JSON_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?[eE][+-]?\d+")  # of JSON, a word to YAML
+
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
@@ -42,6 +45,13 @@ class Prompt:
     max_words: int | None = None
     max_tokens: int | None = None
     schema: Mapping[str, Json] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema is not None and self.max_words is not None:
+            raise ConfigError(
+                f"a prompt has max_words {self.max_words} and a schema; expected one of them: JSON "
+                "that is cut keeps to no schema"
+            )
 
 
 @dataclass(frozen=True)
@@ -124,11 +134,7 @@ class _Reader:
         )
         words, tokens, schema = (fields.get(name) for name in ("max_words", "max_tokens", "schema"))
         if schema is not None and words is not None:
-            self._fail(
-                words,
-                f"kind {kind!r} has max_words and a schema",
-                "one of them: JSON that is cut keeps to no schema",
-            )
+            self._fail(words, f"kind {kind!r} has max_words and a schema", "one of them")
         return Prompt(
             self._text(fields["prompt"], "prompt"),
             None if words is None else self._whole_number(words, "max_words", MAX_WORDS),
@@ -215,6 +221,9 @@ class _Reader:
     def _object(self, node: yaml.Node, what: str) -> dict[str, Json]:
         """A mapping as JSON has it."""
         fields = self._mapping(node, what)
+        kind = fields.get("type")
+        if isinstance(kind, yaml.ScalarNode) and kind.value not in _JSON_TYPES:
+            self._fail(kind, f"{what}: type is {kind.value!r}", f"one of {', '.join(_JSON_TYPES)}")
         return {name: self._json(value, f"{what}: {name}") for name, value in fields.items()}
 
     def _json(self, node: yaml.Node, what: str) -> Json:
@@ -222,7 +231,8 @@ class _Reader:
             return self._object(node, what) if node.value else {}
         if isinstance(node, yaml.SequenceNode):
             return [self._json(item, what) for item in node.value]
-        if node.tag == _TAG_PREFIX + "str":
+        assert isinstance(node, yaml.ScalarNode)
+        if node.tag == _TAG_PREFIX + "str" and (node.style or not _NUMBER.fullmatch(node.value)):
             return str(node.value)
         # What YAML also reads as a number or a truth (0x1f, 1_000, yes) is more likely a word.
         try:

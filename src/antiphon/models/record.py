@@ -21,7 +21,8 @@ _LIMIT_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Record:
-    """`source` is an address or a folder; the revision is None where there is none."""
+    """`source` is an address or a folder; the revision is None where there is none, or where the
+    files are of more than one."""
 
     repo: str | None
     revision: str | None
@@ -57,7 +58,10 @@ def write_record(folder: Path, record: Record, *, keep_others: bool) -> None:
     with replacing(folder / RECORD_NAME) as temporary:
         old = read_record(folder) if keep_others else None
         files = {file.name: file for file in (*(old.files if old else ()), *record.files)}
-        merged = replace(record, files=tuple(files.values()))
+        revision: str | None = record.revision
+        if old is not None and len(files) > len(record.files) and old.revision != revision:
+            revision = None
+        merged = replace(record, revision=revision, files=tuple(files.values()))
         temporary.write_text(write_json(merged) + "\n", encoding="utf-8")
 
 

@@ -33,6 +33,9 @@ _PLAIN = str.maketrans(
 )
 # What a correction leaves beside a value is no part of the sentence.
 _JSON_NAME = re.compile(r"\"([A-Za-z_]{2,24})\"(?= ?:)")  # a model that was asked for JSON
+_JSON_BEGINS = re.compile(  # not `[Verse] He sings "…"`
+    r"^[ \t]{0,40}(?:\{\s{0,40}\"\w{1,40}\" ?:|\[\s{0,40}[{\"])", re.MULTILINE
+)
 _JSON_QUOTE = re.compile(r"(?<!\\)\"")
 _MARK = re.compile(r" ?\(measured\)|, measured(?=\))")
 
@@ -153,7 +156,7 @@ class Reading:
 
     def __init__(self, text: str) -> None:
         plain = _JSON_NAME.sub(lambda name: f" {name[1]} ".replace("_", " "), text)
-        if text.lstrip()[:1] in ("{", "["):  # its quotes are no titles, unless they are escaped
+        if _JSON_BEGINS.search(text):  # its quotes are no titles, unless they are escaped
             plain = _JSON_QUOTE.sub(" ", plain)
         self.plain = _MARK.sub(lambda mark: " " * len(mark[0]), plain).translate(_PLAIN)
         self.sentences = tuple(sentences(text))
