@@ -45,6 +45,7 @@ _LASTS = re.compile(
     r"|from (?:the )?(?:first|start)\b[^.;]{3,30}(?:last|finish|end) (?:it|this) takes"
     r"|\bit (?:ends|stops|finishes|is over) after"
     r"|clock(?:s|ed|ing)? in(?: at)?|com(?:es|ing) in at|span(?:s|ned|ning)?|total(?:s|l?ing)?"
+    r"|total (?:comes|amounts|adds up) to"
     r"|(?P<also_of_others>stretch(?:es|ing)?(?: out)?(?: to| for| over)|tak(?:es|ing) up"
     r"|(?:plays?|goes on|unfolds|continues)(?: out)? (?:for|over)|has a (?:duration|length) of))"
     rf"(?: an? [\w-]+)? {_HEDGES}{{0,3}}$",
@@ -57,7 +58,7 @@ _A_BRISK = re.compile(  # `a radio-friendly 3:12`, `short: 1:58`
 )
 _LENGTH_IS = re.compile(
     r"\b(?:duration|length|running[ -]time|run[ -]?time|playing[ -]time|play[ -]?time|total time"
-    r"|track time|brevity|total(?=:))\b\)?"
+    r"|track time|brevity|(?:duration|length)[ _]s(?:ec(?:onds)?)?|total(?=:))\b\)?"
     rf"(?:[ :=,(\"-]|is|of|was|at|to|comes to|sits at|{ABOUT}"
     r"|\b(?:a|the|total|only|little)\b){0,12}$",
     _I,

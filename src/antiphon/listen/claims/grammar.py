@@ -83,8 +83,13 @@ _SUPPOSED = re.compile(
     r"|(?:could|might|may|can) pass (?:for|as)"
     rf"|(?:could|might|may|can)(?: (?:also|easily|well|just|perhaps))?(?: be)? {_IF_DONE})"
     r"|(?:it|that|this|which|you)'d\b"
-    r"|^\W*(?:try|play|set|pitch|speed|slow|count|mix|loop|put|take) (?:it|this|your|the)\b",
+    r"|^\W*(?:try|play|set|pitch|speed|slow|mix|loop|put|take) (?:it|this|your|the)\b"
+    r"|^\W*count (?:it|this|your|the)\b(?! in\b)"
+    r"|(?:^|[.;,]|\b(?:and|then|to|should|please)\b)\W*(?:practi[sc]e|rehearse|drill)(?! tempo)\b",
     _I,
+)
+_SAY = re.compile(
+    r"\bif (?:it|this|that|they|the \w+) (?:were|was|had|ran|went|sat)\b[^.]*, say,? $", _I
 )
 _IF_SO = re.compile(r"\W*(?:played|slowed|sped|taken|pitched|transposed|pushed|heard)\b", _I)
 _WOULD = re.compile(r"\b(?:would|could|might)\b", _I)
@@ -111,7 +116,8 @@ _OTHER_MUSIC = re.compile(
         (?:suitable|ideal|perfect|great|good|made|suited)_(?:for|to) genre's"""
     )
     + r"|(?:next|previous|preceding|earlier|another|other)(?: \w+)? (?:song|track|piece|single|hit)"
-    r"|the (?:demo|(?:album|studio) version)"
+    r"|the (?:demo|(?:album|studio) version)|(?:1[789]|20)\d\d (?:version|recording|take|remake)"
+    r"|and (?:many|most|some|few)(?: of them)? are"
     r"|(?:drive|energy|punch|urgency|spirit|swagger) of(?: a)?(?= $)"
     r"|the original(?:'s| (?:version|recording|song|track|key|is|was|ran|runs|sits|by|at|in))"
     r"|(?:most|many|other|typical|classic|traditional|some|all|few|with|for)\s(?:[\w&'-]+\s){0,3}"
@@ -172,7 +178,7 @@ def _is_stated(reading: Reading, found: Found, quoted: list[tuple[int, int]]) ->
     return not (
         _is_asked(reading, found)
         or _is_denied(clause, after)
-        or _is_supposed(clause, after)
+        or _is_supposed(clause, before, after)
         or _is_of_other_music(clause, before, after, found)
         or _is_title(reading, found, before, after, quoted)
     )
@@ -199,8 +205,10 @@ def _is_denied(clause: str, after: str) -> bool:
     return any(_CLOSE_TO_NOT.fullmatch(clause, word.end()) for word in _NOT.finditer(clause))
 
 
-def _is_supposed(clause: str, after: str) -> bool:
+def _is_supposed(clause: str, before: str, after: str) -> bool:
     if _SUPPOSED_AFTER.match(after) or (_IF_SO.match(clause) and _WOULD.search(after)):
+        return True
+    if _SAY.search(before):
         return True
     return _SUPPOSED.search(clause) is not None and not _OWN_OPINION.search(clause)
 

@@ -21,7 +21,9 @@ from antiphon.listen.claims.times import (
 
 _I = re.IGNORECASE
 
-_NO_MOMENT_BEFORE = re.compile(r"(?:\bfor|\bdeclared|\d of) $")
+_NO_MOMENT_BEFORE = re.compile(
+    r"(?:\bfor|\bdeclared|\d of) $|\b(?:midnight|noon|o'clock|[ap]\.?m\.?)\b[^.;]*$", re.IGNORECASE
+)
 _AT = re.compile(
     r"\b(?:at|around|by|near|until|till|past|after|before|from|since|t ?="
     r"|from [^.;,]{1,20} (?:to|until)|between [^.;,]{1,20} and)"
@@ -42,17 +44,33 @@ _SECTION = (
     r"|outro|breakdown|break|solo|hook|refrain|interlude|coda|build-?up|middle eight|theme"
     r"|ending)s?\b"
 )
+_NAMED_SECTION = (  # these are sections wherever they stand; a part or a solo need not be one
+    r"(?P<section>intro|introduction|verse|(?:pre|post)-?chorus|chorus|bridge|outro|breakdown|coda"
+    r"|interlude|refrain|middle eight)s?\b"
+)
 _BORDERS = (
     r"(?:(?:begin|start|enter|end|arriv|hit|open|clos|conclud|finish|launch|return|land|commenc"
     r"|resum|emerg|appear|follow|erupt|explod|burst|fad|stop|begun|began|span|occur)[a-z]{0,4}"
-    r"|kick(?:s|ing)? (?:in|off)|com(?:es?|ing) (?:in|back)|drops|set(?:s|ting) in"
+    r"|introduc[a-z]{1,3}|kick(?:s|ing)? (?:in|off)|com(?:es?|ing) (?:in|back)|drops"
+    r"|set(?:s|ting) in"
     r"|tak(?:es?|ing) over|giv(?:es?|ing) way"
     r"|(?:last|run|continu|extend|stretch|go)(?:e?s|ing)? (?:until|till|from|to))\b"
 )
 _SAME_SUBJECT = r"(?: (?!(?:the|an?|its|in|with)\b)[\w'-]+){0,3}?"
 _SAME_OBJECT = r"(?: (?!(?:in|during|over|for|with|on|under|before|after)\b)[\w'-]+){0,4}?"
+_SUBJECT_HAS_BORDER = re.compile(
+    rf"\b{_SECTION}{_SAME_SUBJECT} {_BORDERS}(?: [\w'-]+){{0,6}}? ?[(\[]?@", _I
+)
 _SECTION_HAS_BORDER = (  # "@" stands for the time
-    re.compile(rf"\b{_SECTION}{_SAME_SUBJECT} {_BORDERS}(?: [\w'-]+){{0,6}}? ?[(\[]?@", _I),
+    re.compile(  # `the breakdown at 1:40`, `chorus (0:48)`, `the intro, from @`
+        rf"\b{_NAMED_SECTION}(?: (?:build|section|entry|drop|two|one|three|\d))?"
+        r"(?:,? (?:at|around|near|from|by)(?: (?:about|around|roughly))?)? ?[(\[]?@",
+        _I,
+    ),
+    re.compile(  # a line of a list
+        rf"(?:^|\n)[ \t]*[-*\u2022]?[ \t]*@[-:\u2013 ]{{0,4}}(?:[\w-]+ ){{0,2}}{_NAMED_SECTION}", _I
+    ),
+    _SUBJECT_HAS_BORDER,
     re.compile(rf"@[^@]{{0,40}}?\b{_SECTION}{_SAME_SUBJECT} {_BORDERS}", _I),
     re.compile(rf"\b{_BORDERS}{_SAME_OBJECT} {_SECTION}(?: [\w'-]+){{0,4}}? ?[(\[]?@", _I),
     re.compile(rf"@[^@,]{{0,8}},?(?: [\w'-]+){{0,4}}? {_BORDERS}{_SAME_OBJECT} {_SECTION}", _I),
@@ -62,6 +80,7 @@ _INSIDE_SECTION = re.compile(
     r"(?: (?:the|a|an|its|each))?(?: [\w-]+)? $",
     _I,
 )
+_ORDER = re.compile(r"\W*(?:before|after)\b", _I)
 _GOES_ON_WITH = re.compile(  # after a section's border: "and the chorus at", "and ends at", "to"
     r"\W*(?:and|then|until|till|to|through|before|,)?,?(?: then| finally)?"
     rf"(?: (?:it )?{_BORDERS}|(?: (?:the|a|an))?(?: [\w-]+){{0,2}}? {_SECTION})?"
@@ -137,6 +156,11 @@ def _has_border(reading: Reading, start: int, stop: int, earlier: Found | None) 
     clause = f"{before}@{after}"
     for pattern in _SECTION_HAS_BORDER:
         match = pattern.search(clause)
-        if match is not None and not _INSIDE_SECTION.search(clause[: match.start("section")]):
+        if match is None:
+            continue
+        inside = _INSIDE_SECTION.search(clause[: match.start("section")])
+        # `before the chorus lands at`: what lands is the chorus.
+        is_subject = pattern is _SUBJECT_HAS_BORDER and inside and _ORDER.match(inside[0])
+        if not inside or is_subject:
             return True
     return False

@@ -241,7 +241,14 @@ _BEAT_UNITS = {
 _SIGNATURE_IS = re.compile(r"\b(?:in|metre|meter|signature)(?: is| of|:)? $", _I)
 _NAMED_METRE = re.compile(
     r"\b(?P<name>common|cut|waltz|triple|duple|quadruple|compound duple|compound triple"
-    r"|quintuple|septuple)[ -](?:time|metre|meter)(?: signature)?\b|\b(?P<breve>alla breve)\b",
+    r"|quintuple|septuple)[ -](?:time|metre|meter)(?: signature)?\b|\b(?P<breve>alla breve)\b"
+    r"|\b(?:metre|meter) is (?P<is>triple|duple|quadruple|quintuple|septuple)\b",
+    _I,
+)
+_COUNTED_IN = re.compile(
+    r"\bcount(?:s|ed|ing)? (?:it|this|that|along) in"
+    r" (?P<said>two|three|four|five|six|seven|[2-7])\b"
+    r"(?![ -]?(?:[a-z]+s|four|eight|/)\b)",
     _I,
 )
 _NAMED_BEATS = {
@@ -304,8 +311,11 @@ def find_metres(reading: Reading) -> Iterator[Found]:
         if 2 <= beats <= _MOST_BEATS and (is_named or not in_doubt):
             yield Found("metre", match.start(), match.end("unit"), Bar(_beats(beats, unit)))
     for match in reading.matches(_NAMED_METRE):
-        name = (match["name"] or match["breve"]).lower()
-        yield Found("metre", match.start(), match.end(), Bar(_NAMED_BEATS[name]))
+        name = match["name"] or match["breve"] or match["is"]
+        place = match.span("is") if match["is"] else match.span()
+        yield Found("metre", *place, Bar(_NAMED_BEATS[name.lower()]))
+    for match in reading.matches(_COUNTED_IN):
+        yield Found("metre", *match.span("said"), Bar((int(number(match["said"])),)))
     for match in reading.matches(_IS_WALTZ):
         yield Found("metre", *match.span("said"), Bar(_NAMED_BEATS["waltz"]))
     for match in reading.matches(_BEATS_TO_BAR):
