@@ -40,7 +40,7 @@ _HEDGES = (
 )
 _LASTS = re.compile(
     r"\b(?:last(?:s|ed|ing)?(?: for)?|(?:run(?:s|ning)?|ran)(?: for| to| at| in)?"
-    r"|(?: is|'s) (?:over|done|gone|finished) in"
+    r"|(?:(?: is|'s)|,)(?: all)? (?:over|done|gone|finished)(?: and \w+)? in|\bcall it"
     r"|(?:track|song|piece|recording|performance|music) takes"
     r"|from (?:the )?(?:first|start)\b[^.;]{3,30}(?:last|finish|end) (?:it|this) takes"
     r"|\bit (?:ends|stops|finishes|is over) after"
@@ -59,7 +59,7 @@ _A_BRISK = re.compile(  # `a radio-friendly 3:12`, `short: 1:58`
 _LENGTH_IS = re.compile(
     r"\b(?:duration|length|running[ -]time|run[ -]?time|playing[ -]time|play[ -]?time|total time"
     r"|track time|brevity|(?:duration|length)[ _]s(?:ec(?:onds)?)?|total(?=:))\b\)?"
-    rf"(?:[ :=,(\"-]|is|of|was|at|to|comes to|sits at|{ABOUT}"
+    rf"(?:[ :=,(|\"-]|is|of|was|at|to|comes to|sits at|{ABOUT}"
     r"|\b(?:a|the|total|only|little)\b){0,12}$",
     _I,
 )
@@ -77,7 +77,10 @@ _WHOLE = re.compile(
 )
 _LONG = re.compile(
     r"(?: min(?:ute)?s?)?"
-    r"(?:[ -]long\b|,? (?:in|of) (?:total )?(?:length|duration|total|all)\b)(?! way)",
+    r"(?:[ -]long\b|,? (?:all told|flat\b|by my (?:watch|clock)|start to finish)"
+    r"|,? from (?:the )?(?:first|start|beginning|top)\b[^.;]{0,30}\bto (?:the )?"
+    r"(?:last|end|finish|close)"
+    r"|,? (?:in|of) (?:total )?(?:length|duration|total|all)\b)(?! way)",
     _I,
 )
 _NAMES = re.compile(

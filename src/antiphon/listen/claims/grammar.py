@@ -60,7 +60,7 @@ _CLOSE_TO_NOT = re.compile(
     _I,
 )
 _DENIED_BEFORE = re.compile(
-    r"\bnothing (?:[\w']+ ){0,2}(?:suggests|says|hints at|points to|indicates)\b"
+    r"\bnothing (?:[\w']+ ){0,4}(?:suggests|says|hints at|points to|indicates)\b"
     r"|\bno (?:evidence|sign|hint|trace|indication)s? (?:of|that|for)\b",
     _I,
 )
@@ -85,7 +85,9 @@ _SUPPOSED = re.compile(
     r"|(?:it|that|this|which|you)'d\b"
     r"|^\W*(?:try|play|set|pitch|speed|slow|mix|loop|put|take) (?:it|this|your|the)\b"
     r"|^\W*count (?:it|this|your|the)\b(?! in\b)"
-    r"|(?:^|[.;,]|\b(?:and|then|to|should|please)\b)\W*(?:practi[sc]e|rehearse|drill)(?! tempo)\b",
+    r"|(?:^|[.;,]|\b(?:and|then|to|should|please)\b)\W*(?:practi[sc]e|rehearse|drill|learn)"
+    r"(?! tempo)\b"
+    r"|^\W*(?:start|begin) (?:\w+ )?at\b|^\W*were (?:it|this|they)\b",
     _I,
 )
 _SAY = re.compile(
@@ -112,11 +114,15 @@ _OTHER_MUSIC = re.compile(
     + any_of(
         r"""unlike similar_(?:in_\w+_)?to reminiscent_of akin_to compared_(?:to|with) comparable_to
         in_contrast_to as_in whereas pairs?_(?:\w+_)?with (?:style|vein|spirit)_of nod_to homage_to
-        tribute_to typically usually normally commonly generally fans_of lovers_of
+        tribute_to (?:a_)?cover_of tends?_to tended_to typically usually normally commonly generally
+        fans_of lovers_of
         (?:suitable|ideal|perfect|great|good|made|suited)_(?:for|to) genre's"""
     )
     + r"|(?:next|previous|preceding|earlier|another|other)(?: \w+)? (?:song|track|piece|single|hit)"
-    r"|the (?:demo|(?:album|studio) version)|(?:1[789]|20)\d\d (?:version|recording|take|remake)"
+    r"|the (?:demo|(?:album|studio) version)|(?:the|her|his|their|an?)(?: \w+)? cover"
+    r"|(?:her|his|their|its|an?) (?:earlier|later|previous|other) (?:take|version|recording)"
+    r"|(?<!the )(?:good|typical|classic|proper|standard|average) (?:\w+ )?(?:jam|track|song|tune)"
+    r"|(?:1[789]|20)\d\d (?:version|recording|take|remake)"
     r"|and (?:many|most|some|few)(?: of them)? are"
     r"|(?:drive|energy|punch|urgency|spirit|swagger) of(?: a)?(?= $)"
     r"|the original(?:'s| (?:version|recording|song|track|key|is|was|ran|runs|sits|by|at|in))"
@@ -126,7 +132,14 @@ _OTHER_MUSIC = re.compile(
 )
 _MANY_PIECES_AFTER = re.compile(rf" (?:[\w&'-]+ ){{0,2}}{_MANY_PIECES}\b", _I)
 _LIKE = re.compile(
-    r"(?<!feels )(?<!sounds )(?<!feel )(?<!sound )(?<!felt )(?<!seems )(?<!more )(?<!-)\blike\b", _I
+    r"(?<!feels )(?<!sounds )(?<!looks )(?<!feel )(?<!sound )(?<!look )(?<!felt )(?<!seems )"
+    r"(?<!more )(?<!-)\blike\b",
+    _I,
+)
+_OTHER_VERSION = re.compile(  # of which the whole sentence speaks
+    r"\W*(?:(?:her|his|their) (?:earlier|later|previous|other) (?:take|version|recording)"
+    r"|the original (?:mix|version|recording|song))\b",
+    _I,
 )
 _THAN = re.compile(
     r"\b(?i:than) (?:(?:the|a|an|most|typical|usual|average|your)\b|['\"A-Z]|\w+'s\b)"
@@ -149,8 +162,9 @@ _WORK = any_of(
 _CATALOGUE = r"(?:No|Op|Nr|BWV|K|KV|Hob)\.? ?\d+"
 _TITLE_BEFORE = re.compile(
     rf"(?:[\w'.]\s+{_WORK}|^{_WORK} {_CATALOGUE}|\b{_CATALOGUE})(?:,? {_CATALOGUE})*,?"
-    r" (?:in|for \w+ in) $"
+    r" (?:in|for \w+ in) (?:[A-G](?:[ -]?(?:flat|sharp)|[#b])? )?$"
 )
+_TITLE_IS = re.compile(r'"[^"\n]{1,40}",?(?: (?:is|was|runs|sits|goes))?(?: in| at)? $')
 _TITLE_AFTER = re.compile(rf" {_WORK}\b|,? (?:Op|BWV|K|KV|Hob)\.? ?\d")
 _QUOTED = re.compile(r"\"[^\"\n]{1,80}\"|(?<![\w'])'[A-Z][^'\n]{1,60}'(?!\w)")
 
@@ -220,7 +234,7 @@ def _is_of_other_music(clause: str, before: str, after: str, found: Found) -> bo
         return True
     if found.quantity != "chords" and _LIKE.search(clause):
         return True
-    if _THAN.search(clause) or _OTHER_MUSIC.search(clause):
+    if _THAN.search(clause) or _OTHER_MUSIC.search(clause) or _OTHER_VERSION.match(before):
         return True
     return _MANY_PIECES_AFTER.match(after) is not None and found.quantity in ("tempo", "duration")
 
@@ -228,12 +242,14 @@ def _is_of_other_music(clause: str, before: str, after: str, found: Found) -> bo
 def _is_title(
     reading: Reading, found: Found, before: str, after: str, quoted: list[tuple[int, int]]
 ) -> bool:
-    """In quotation marks with other words, or the name of a work with its key."""
+    """In quotation marks with other words, said of a title, or a work's name with its key."""
     at = bisect_right(quoted, (found.start, len(reading.plain) + WINDOW)) - 1
     if at >= 0 and found.stop <= quoted[at][1]:
         start, stop = quoted[at]
         rest = reading.plain[start + 1 : found.start] + reading.plain[found.stop : stop - 1]
         return re.search(r"[A-Za-z]{2}", rest) is not None
+    if found.quantity in ("key", "tempo", "metre") and _TITLE_IS.search(before):
+        return True
     if found.quantity != "key":
         return False
     return bool(_TITLE_BEFORE.search(before) or _TITLE_AFTER.match(after))

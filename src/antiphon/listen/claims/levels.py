@@ -37,6 +37,11 @@ _GAIN_BEFORE = re.compile(
     r"|(?:headroom|slope|drop|rise|crescendo|swell|dip) of(?: about| around)?) ?$",
     _I,
 )
+_OF_A_DEVICE = re.compile(
+    r"\b(?:threshold|ceiling|limiter|compressor|gate|faders?|shelf|EQ|de-?ess\w*|high-?pass)\b"
+    r"[^.;]{0,40}$",
+    _I,
+)
 _TRUE_PEAK = re.compile(r"\btrue[ -]peaks?\b[^.;]{0,40}$", _I)
 _SHORT_TERM = re.compile(r"\b(?:short[ -]term|momentary)\b", _I)
 
@@ -49,6 +54,8 @@ def find_levels(reading: Reading) -> Iterator[Found]:
             continue
         unit = _level_unit(match["unit"], before, after)
         if unit == "dB" and (match["sign"] == "+" or _GAIN_BEFORE.search(before)):
+            continue
+        if unit == "dB" and _OF_A_DEVICE.search(before):
             continue
         # A level below full scale is often given without its minus.
         is_negative = match["sign"] not in (None, "+") or unit in ("LUFS", "momentary")

@@ -22,7 +22,9 @@ from antiphon.listen.claims.times import (
 _I = re.IGNORECASE
 
 _NO_MOMENT_BEFORE = re.compile(
-    r"(?:\bfor|\bdeclared|\d of) $|\b(?:midnight|noon|o'clock|[ap]\.?m\.?)\b[^.;]*$", re.IGNORECASE
+    r"(?:\bfor|\bdeclared|\d of) $|\b(?:midnight|noon|o'clock|doors|headliner"
+    r"|sound-?check|curfew|premiered|[ap]\.m\.)\b[^.;]*$|\b(?:longer|shorter|less|more) than $",
+    re.IGNORECASE,
 )
 _AT = re.compile(
     r"\b(?:at|around|by|near|until|till|past|after|before|from|since|t ?="
@@ -35,24 +37,26 @@ _AFTER_A = re.compile(rf"\bafter (?:{ABOUT} )*$", _I)
 _BRACKETED = re.compile(r"[(\[] ?$")
 _BRACKET_CLOSES = re.compile(r" ?[)\]]")
 _ORDINAL = re.compile(
-    rf"\b(?:at|by|around|from|until|after|near) (?P<unit>minute|second) (?P<low>{NUMBER})"
+    r"\b(?:at|by|around|from|until|after|near)(?: about| around)?"
+    rf" (?P<unit>minute|second) (?P<low>{NUMBER})"
     r"(?! [a-z]+s\b)",
     _I,
 )
 _SECTION = (
     r"(?P<section>intro|introduction|verse|(?:pre|post)-?chorus|chorus|bridge|drop|section|part"
     r"|outro|breakdown|break|solo|hook|refrain|interlude|coda|build-?up|middle eight|theme"
+    r"|reprise|recapitulation|exposition|trio|strain"
     r"|ending)s?\b"
 )
 _NAMED_SECTION = (  # these are sections wherever they stand; a part or a solo need not be one
-    r"(?P<section>intro|introduction|verse|(?:pre|post)-?chorus|chorus|bridge|outro|breakdown|coda"
-    r"|interlude|refrain|middle eight)s?\b"
+    r"(?P<section>intro|introduction|verse|(?:pre|post)-?chorus|chorus|bridge|drop|outro|coda"
+    r"|breakdown|interlude|refrain|middle eight)s?\b"
 )
 _BORDERS = (
     r"(?:(?:begin|start|enter|end|arriv|hit|open|clos|conclud|finish|launch|return|land|commenc"
     r"|resum|emerg|appear|follow|erupt|explod|burst|fad|stop|begun|began|span|occur)[a-z]{0,4}"
-    r"|introduc[a-z]{1,3}|kick(?:s|ing)? (?:in|off)|com(?:es?|ing) (?:in|back)|drops"
-    r"|set(?:s|ting) in"
+    r"|introduc[a-z]{1,3}|kick(?:s|ing)? (?:in|off)|drops|set(?:s|ting) in"
+    r"|com(?:es?|ing)(?: (?:in|back)|(?= (?:at|around|by)\b))"
     r"|tak(?:es?|ing) over|giv(?:es?|ing) way"
     r"|(?:last|run|continu|extend|stretch|go)(?:e?s|ing)? (?:until|till|from|to))\b"
 )
@@ -64,11 +68,13 @@ _SUBJECT_HAS_BORDER = re.compile(
 _SECTION_HAS_BORDER = (  # "@" stands for the time
     re.compile(  # `the breakdown at 1:40`, `chorus (0:48)`, `the intro, from @`
         rf"\b{_NAMED_SECTION}(?: (?:build|section|entry|drop|two|one|three|\d))?"
-        r"(?:,? (?:at|around|near|from|by)(?: (?:about|around|roughly))?)? ?[(\[]?@",
+        r"(?:,? (?:at|around|near|from|by)(?: (?:about|around|roughly))?)? ?[(\[|:\u2013-]? ?@",
         _I,
     ),
     re.compile(  # a line of a list
-        rf"(?:^|\n)[ \t]*[-*\u2022]?[ \t]*@[-:\u2013 ]{{0,4}}(?:[\w-]+ ){{0,2}}{_NAMED_SECTION}", _I
+        r"(?:^|\n)[ \t]*[-*\u2022|]?[ \t]*[\[(]?@[-:\u2013| \])]{0,4}(?:[\w-]+ ){0,2}"
+        rf"{_NAMED_SECTION}",
+        _I,
     ),
     _SUBJECT_HAS_BORDER,
     re.compile(rf"@[^@]{{0,40}}?\b{_SECTION}{_SAME_SUBJECT} {_BORDERS}", _I),
@@ -83,7 +89,9 @@ _INSIDE_SECTION = re.compile(
 _ORDER = re.compile(r"\W*(?:before|after)\b", _I)
 _GOES_ON_WITH = re.compile(  # after a section's border: "and the chorus at", "and ends at", "to"
     r"\W*(?:and|then|until|till|to|through|before|,)?,?(?: then| finally)?"
-    rf"(?: (?:it )?{_BORDERS}|(?: (?:the|a|an))?(?: [\w-]+){{0,2}}? {_SECTION})?"
+    rf"(?: is (?:over|done|gone|finished)"
+    r"| (?:the|an?) (?:second|third|fourth|next|last|final|other)(?:,? [\w-]+){0,2}"
+    rf"|(?: (?:it )?{_BORDERS})|(?: (?:the|a|an))?(?: [\w-]+){{0,2}}? {_SECTION})?"
     r"(?: (?:at|by|around|near|from|in|about|on))*\W*",
     _I,
 )
@@ -94,7 +102,7 @@ def find_moments(reading: Reading) -> Iterator[Found]:
     """`at 0:48`, `48 seconds in`, `the two-minute mark`."""
     earlier: Found | None = None
     for match in times(reading):
-        if not _is_moment(reading, match):
+        if not match["spoken"] and not _is_moment(reading, match):
             continue
         for start, stop, seconds in _moments(reading, match):
             of_section = _has_border(reading, start, stop, earlier)
@@ -110,7 +118,7 @@ def _moments(reading: Reading, match: re.Match[str]) -> Iterator[tuple[int, int,
     """Places and seconds; `12.9 s to 38.2 s` is two of them."""
     start, stop = span_of(match)
     low, high = seconds_of(reading, match)[0]
-    if match["clock"] or not (match["high"] or match["floor"]):
+    if match["clock"] or match["spoken"] or not (match["high"] or match["floor"]):
         yield start, stop, high if low == float("-inf") else low
         return
     first, second = ("floor", "ceiling") if match["floor"] else ("low", "high")

@@ -58,7 +58,7 @@ _LINK_WORDS = any_of(
     from seems appears be being measures falls settles lands bpm comfortably steadily right down up
     it's that's which value count as"""
 )
-_LINKS = rf"(?:[ :=(,\[-]|{ABOUT}|{_PACE}|\b{_LINK_WORDS}\b)"
+_LINKS = rf"(?:[ :=(,|\[-]|{ABOUT}|{_PACE}|\b{_LINK_WORDS}\b)"
 _AFTER_UNIT = re.compile(rf"\bbpm\b\)?{_LINKS}{{1,10}}?{_PAIR}", _I)
 _AFTER_TEMPO = re.compile(
     r"\b(?:tempo|tempi|metronome|pace|pulse)(?:'?s)?\b(?: of (?:the|this) [a-z]+)?"
@@ -71,11 +71,17 @@ _TEMPO_DECADE = re.compile(
     r" (?:low[ -]|mid[ -]?|high[ -]|upper[ -])?(?P<low>\d{1,2}0)s\b",
     _I,
 )
-_ON_METRONOME = re.compile(rf"{_PAIR} on the metronome\b", _I)
+_ON_METRONOME = re.compile(rf"{_PAIR} on (?:the|my|your|a) metronome\b", _I)
+_GUESSED = re.compile(
+    rf"\b(?:(?:guess|estimate|answer) (?:is|would be)|tap(?:ping)?\b[^.;]{{0,30}}"
+    rf" (?:gives?(?: me| you)?|lands?(?: me| you)? on)) (?:{ABOUT} ){{0,2}}{_PAIR}",
+    _I,
+)
 _NOTE_VALUE = re.compile(
     r"(?:[\u2669\u266a\U0001d15e\U0001d15f]\.?"
     r"|\b(?:dotted[ -])?(?:quarter|half|eighth)(?:[ -]notes?)?"
-    rf"|\bcrotchet|\bminim|\bquaver|\bM\.?M\.?) {{0,3}}[=:≈] {{0,3}}(?:{ABOUT} ?)?{_PAIR}",
+    r"|\bcrotchet|\bminim|\bquaver|\bM\.?M\.?) {0,3}(?:[=:≈]|at\b|is\b) {0,3}"
+    rf"(?:{ABOUT} ?)?{_PAIR}",
     _I,
 )
 _AFTER_PACE = re.compile(
@@ -92,7 +98,9 @@ _MOVES = rf"""{
 ITALIAN = any_of(
     """largo lento adagio andante andantino moderato allegretto allegro vivace presto larghetto"""
 )
-_AFTER_ITALIAN = re.compile(rf"\b{ITALIAN}(?:,? \(?|: ?)(?:{ABOUT} ?)?{_PAIR}(?=[).,;]|$)", _I)
+_AFTER_ITALIAN = re.compile(
+    rf"\b{ITALIAN}(?:,? \(?|: ?)(?:marked )?(?:{ABOUT} ?)?{_PAIR}(?=[).,;]|$)", _I
+)
 _AT = re.compile(
     r"(?:\b(?P<placed>in [A-G][#b]?(?:[ -](?:minor|major))?|[2-9]/[48](?: time)?)"
     rf"|\b(?P<pace>{_PACE})"
@@ -152,6 +160,9 @@ def find_tempos(reading: Reading) -> Iterator[Found]:
             match["moves"] or match["placed"] or match["pace"] or _TEMPO_TALK.search(around)
         )
         if about_tempo and not _OTHER_TALK.search(around) and _stands_alone(reading, match.end()):
+            yield from _tempo(reading, match)
+    for match in reading.matches(_GUESSED):
+        if _stands_alone(reading, match.end()):
             yield from _tempo(reading, match)
     for match in reading.matches(_ON_METRONOME, _AFTER_ITALIAN):
         yield from _tempo(reading, match)
@@ -246,7 +257,7 @@ _NAMED_METRE = re.compile(
     _I,
 )
 _COUNTED_IN = re.compile(
-    r"\bcount(?:s|ed|ing)? (?:it|this|that|along) in"
+    r"\b(?:count(?:s|ed|ing)? (?:it|this|that|along)|counted) in"
     r" (?P<said>two|three|four|five|six|seven|[2-7])\b"
     r"(?![ -]?(?:[a-z]+s|four|eight|/)\b)",
     _I,
@@ -262,7 +273,8 @@ _IS_WALTZ = re.compile(
     _I,
 )
 _BEATS_TO_BAR = re.compile(
-    rf"(?P<beats>\b{SPELLED_NUMBER}|(?<![\w./:])\d{{1,2}}) beats? (?:to|per|in|for|a)"
+    rf"(?P<beats>\b{SPELLED_NUMBER}|(?<![\w./:])\d{{1,2}})"
+    r"(?: (?:beats?|crotchets|pulses) (?:to|per|in|for|a)| to)"
     r"(?: the| a| each| every)? (?:bar|measure)\b(?! (?:are|is|were|stay|remain|fall|carry|get)\b)"
     rf"|\b(?P<adjective>{_COUNT}|\d{{1,2}})-beat (?:bars?|measures?|metre|meter|cycles?)\b",
     _I,

@@ -23,6 +23,12 @@ _BETWEEN_TIMES = (
     rf"(?<=between )(?P<floor>{NUMBER})(?: {UNIT})? and (?P<ceiling>{NUMBER})"
     rf"[ -]?(?P<range_unit>{UNIT})\b"
 )
+_SPELLED_UP_TO_59 = (
+    r"(?:oh[ -](?:one|two|three|four|five|six|seven|eight|nine)"
+    r"|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
+    r"|(?:twenty|thirty|forty|fifty)(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?)"
+    r"(?![\w-])"
+)
 _SPELLED = (
     rf"(?P<low>{NUMBER})"
     r"(?:(?P<fraction> and (?:a (?:half|quarter)|three[ -]quarters)|-and-a-(?:half|quarter))"
@@ -30,16 +36,29 @@ _SPELLED = (
     rf"[ -]?(?P<unit>{UNIT})(?![A-Za-z'])(?P<unit_fraction>(?: and)?[ -]a[ -](?:half|quarter))?"
     rf"(?:,? (?:and )?(?P<more>{NUMBER})[ -]?"
     r"(?P<more_unit>seconds?|secs?|s|minutes?|mins?)(?![A-Za-z])"
-    r"|(?:(?<=min) )?(?P<tight>[0-5]?\d)s?(?![\w.:/%]))?"
+    r"|(?:(?<=min) )?(?P<tight>[0-5]?\d)s?(?![\w.:/%])"
+    rf"|(?<=minutes) (?P<bare>{_SPELLED_UP_TO_59})(?! [a-z]+s\b))?"
+)
+_SPOKEN_CLOCK = (  # `the drop at two forty-five`; only where a section is spoken of
+    r"(?:(?<=\bat )|(?<=\bby )|(?<=\bto )|(?<=around )|(?<=until )|(?<=from ))"
+    r"(?P<spoken>(?P<spoken_minutes>one|two|three|four|five|six|seven|eight|nine|ten)[ -]"
+    rf"(?P<spoken_seconds>{_SPELLED_UP_TO_59}))"
 )
 _SINGLE = (
     r"(?P<single>\b(?:half an?|half-|an?|a half(?= ))[ -]?(?P<single_unit>minute|hour))"
     rf"(?:(?P<single_fraction> and a half)| and (?P<single_more>{NUMBER}) seconds)?(?![A-Za-z])"
 )
-TIME = re.compile(rf"{_CLOCK}|{_PRIMES}|{_BETWEEN_TIMES}|{_SPELLED}|{_SINGLE}", _I)
+TIME = re.compile(rf"{_CLOCK}|{_PRIMES}|{_SPOKEN_CLOCK}|{_BETWEEN_TIMES}|{_SPELLED}|{_SINGLE}", _I)
+_OF_SECTION = re.compile(
+    r"\b(?:intro|verse|chorus|bridge|drop|outro|breakdown|coda|interlude|refrain|solo|section|hook"
+    r"|build-?up)s?\b",
+    _I,
+)
+_OF_TEMPO = re.compile(r"\b(?:bpm|tempo|beats?|metronome|pace)\b", _I)
 _TIME_OF_DAY = re.compile(
     r" ?(?:[ap]\.?m\b|o'clock|GMT|UTC)|[- ](?:video|format|aspect|crop)"
-    r"| (?:in the (?:morning|afternoon|evening)|at night)",
+    r"| (?:in the (?:morning|afternoon|evening)|at night)"
+    r"| on (?:an? )?(?:mon|tues|wednes|thurs|fri|satur|sun)day",
     _I,
 )
 _VERSE = re.compile(
@@ -60,8 +79,16 @@ NO_MOMENT = re.compile(
 def times(reading: Reading) -> Iterator[re.Match[str]]:
     """Every amount of time in a text that is no time of day."""
     for match in reading.matches(TIME):
+        if match["spoken"] and not _is_of_section(reading, match):
+            continue
         if not _is_time_of_day(reading, match):
             yield match
+
+
+def _is_of_section(reading: Reading, match: re.Match[str]) -> bool:
+    """`one twenty` is a tempo as well."""
+    around = reading.around(match.start())
+    return bool(_OF_SECTION.search(around)) and not _OF_TEMPO.search(around)
 
 
 def is_decade(match: re.Match[str]) -> bool:
@@ -83,6 +110,9 @@ def seconds_of(reading: Reading, match: re.Match[str]) -> tuple[tuple[float, flo
     elif match["primes"]:
         minutes, seconds = re.findall(r"\d+", match["primes"])
         value = 60 * float(minutes) + float(seconds)
+    elif match["spoken"]:
+        seconds = re.sub(r"^oh[ -]", "", match["spoken_seconds"], flags=_I)
+        value = 60 * number(match["spoken_minutes"]) + number(seconds)
     elif match["single"]:
         unit = SECONDS[match["single_unit"][0].lower()]
         value = unit * (0.5 if "half" in match["single"].lower() else 1.0)
@@ -110,6 +140,8 @@ def _spelled_seconds(reading: Reading, match: re.Match[str]) -> tuple[tuple[floa
         extra += number(match["more"]) * SECONDS[match["more_unit"][0].lower()]
     if match["tight"]:
         extra += float(match["tight"])
+    if match["bare"]:
+        extra += number(re.sub(r"^oh[ -]", "", match["bare"], flags=_I))
     ((low, high),) = ranges_of(match, reading.before(match.start()))
     return ((low * unit + extra, high * unit + extra),)
 
