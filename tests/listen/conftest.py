@@ -24,6 +24,6 @@ def tiny_mf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def toy() -> Path:
-    """An Audio Flamingo 3 that names flamingo.SOUNDS; a minute the first time, then kept."""
+    """An Audio Flamingo 3 that names flamingo.SOUNDS; minutes the first time, then kept."""
     pytest.importorskip("transformers")
     return flamingo.toy_checkpoint()

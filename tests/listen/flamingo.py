@@ -2,7 +2,7 @@
 name what it hears.
 
     make_checkpoint(folder, "mf")     # random weights, a second
-    toy_checkpoint()                  # trained once in about a minute, then kept in runs/toy
+    toy_checkpoint()                  # trained once in some minutes, then kept in runs/toy
 
 Torch and transformers are imported inside the functions: the sounds need numpy alone.
 """
@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -267,9 +269,21 @@ def toy_checkpoint() -> Path:
     with FileLock(folder.with_suffix(".lock")):
         if not folder.exists():
             unfinished = Path(tempfile.mkdtemp(dir=folder.parent))
-            make_toy(unfinished)
+            _in_a_process_of_its_own(unfinished)
             unfinished.rename(folder)
     return folder
+
+
+def _in_a_process_of_its_own(folder: Path) -> None:
+    """`make_toy` on all cores and without coverage: the caller may have been told to use one."""
+    code = "import sys, pathlib, flamingo; flamingo.make_toy(pathlib.Path(sys.argv[1]))"
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder.resolve())],
+        cwd=Path(__file__).parent,
+        env=environment,
+        check=True,
+    )
 
 
 def make_toy(folder: Path, steps: int = 400, batch: int = 8) -> Path:
