@@ -31,12 +31,12 @@ _PLAIN = str.maketrans(
         "\u2236": ":",
     }
 )
-# What a correction leaves beside a value is no part of the sentence.
 _JSON_NAME = re.compile(r"\"([A-Za-z_]{2,24})\"(?= ?:)")  # a model that was asked for JSON
 _JSON_BEGINS = re.compile(  # not `[Verse] He sings "…"`
     r"^[ \t]{0,40}(?:\{\s{0,40}\"\w{1,40}\" ?:|\[\s{0,40}[{\"])", re.MULTILINE
 )
 _JSON_QUOTE = re.compile(r"(?<!\\)\"")
+# What a correction leaves beside a value is no part of the sentence.
 _MARK = re.compile(r" ?\(measured\)|, measured(?=\))")
 
 _STOP = re.compile(r"[.!?\u2026]+[\"'\u2019\u201d)\]*_`]*(?=\s)|\n")

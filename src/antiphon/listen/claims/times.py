@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from antiphon.listen.claims.numbers import ranges_of
 from antiphon.listen.claims.reading import NUMBER, Reading, number
+from antiphon.listen.wording import NUMBER_WORDS
 
 _I = re.IGNORECASE
 
@@ -23,11 +24,10 @@ _BETWEEN_TIMES = (
     rf"(?<=between )(?P<floor>{NUMBER})(?: {UNIT})? and (?P<ceiling>{NUMBER})"
     rf"[ -]?(?P<range_unit>{UNIT})\b"
 )
+_ONES = rf"(?:{'|'.join(NUMBER_WORDS[1:10])})"
 _SPELLED_UP_TO_59 = (
-    r"(?:oh[ -](?:one|two|three|four|five|six|seven|eight|nine)"
-    r"|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
-    r"|(?:twenty|thirty|forty|fifty)(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?)"
-    r"(?![\w-])"
+    rf"(?:oh[ -]{_ONES}|{'|'.join(NUMBER_WORDS[10:20])}"
+    rf"|(?:twenty|thirty|forty|fifty)(?:[ -]{_ONES})?)(?![\w-])"
 )
 _SPELLED = (
     rf"(?P<low>{NUMBER})"
@@ -41,8 +41,7 @@ _SPELLED = (
 )
 _SPOKEN_CLOCK = (  # `the drop at two forty-five`; only where a section is spoken of
     r"(?:(?<=\bat )|(?<=\bby )|(?<=\bto )|(?<=around )|(?<=until )|(?<=from ))"
-    r"(?P<spoken>(?P<spoken_minutes>one|two|three|four|five|six|seven|eight|nine|ten)[ -]"
-    rf"(?P<spoken_seconds>{_SPELLED_UP_TO_59}))"
+    rf"(?P<spoken>(?P<spoken_minutes>{_ONES}|ten)[ -](?P<spoken_seconds>{_SPELLED_UP_TO_59}))"
 )
 _SINGLE = (
     r"(?P<single>\b(?:half an?|half-|an?|a half(?= ))[ -]?(?P<single_unit>minute|hour))"
@@ -111,8 +110,7 @@ def seconds_of(reading: Reading, match: re.Match[str]) -> tuple[tuple[float, flo
         minutes, seconds = re.findall(r"\d+", match["primes"])
         value = 60 * float(minutes) + float(seconds)
     elif match["spoken"]:
-        seconds = re.sub(r"^oh[ -]", "", match["spoken_seconds"], flags=_I)
-        value = 60 * number(match["spoken_minutes"]) + number(seconds)
+        value = 60 * number(match["spoken_minutes"]) + _up_to_59(match["spoken_seconds"])
     elif match["single"]:
         unit = SECONDS[match["single_unit"][0].lower()]
         value = unit * (0.5 if "half" in match["single"].lower() else 1.0)
@@ -141,9 +139,14 @@ def _spelled_seconds(reading: Reading, match: re.Match[str]) -> tuple[tuple[floa
     if match["tight"]:
         extra += float(match["tight"])
     if match["bare"]:
-        extra += number(re.sub(r"^oh[ -]", "", match["bare"], flags=_I))
+        extra += _up_to_59(match["bare"])
     ((low, high),) = ranges_of(match, reading.before(match.start()))
     return ((low * unit + extra, high * unit + extra),)
+
+
+def _up_to_59(text: str) -> float:
+    """The value of what `_SPELLED_UP_TO_59` matches; `number` would read `oh` as a hundred."""
+    return number(re.sub(r"^oh[ -]", "", text, flags=_I))
 
 
 def _is_time_of_day(reading: Reading, match: re.Match[str]) -> bool:
