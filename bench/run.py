@@ -24,6 +24,7 @@ PARTS = {
     "speed": "speed",
     "real": "real_recordings",
     "listening": "listening",
+    "composing": "composing",
 }
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "pyfluidsynth", "librosa", "mir_eval")
 

@@ -38,9 +38,15 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
 # Of what `pip install antiphon` does not bring, everything a module could come to lean on.
 OPTIONAL = (
-    "av", "fluidsynth", "torch", "transformers", "onnxruntime", "xllamacpp", "ray", "pyarrow",
+    "av", "fluidsynth", "torch", "transformers", "xllamacpp", "ray", "pyarrow",
     "lightning", "fastapi", "librosa", "mir_eval", "psutil", "hypothesis", "pytest",
 )  # fmt: skip
+# Classes of torch's have no form without it: imported only where torch is asked for.
+OF_TORCH = {
+    "antiphon.compose.lm",
+    "antiphon.compose.engines.torch",
+    "antiphon.compose.engines.torch_block",
+}
 HEAVY = ("numpy", "scipy", "torch", "onnxruntime", "soundfile", "soxr", "pydantic", "typer", "rich")
 
 
@@ -159,7 +165,7 @@ class Missing(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
-for name in {sorted(MODULES)!r}:
+for name in {sorted(MODULES.keys() - OF_TORCH)!r}:
     importlib.import_module(name)
 print(len(sys.modules))
 """

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     __version__: str
     from antiphon.analysis import measure as measure
     from antiphon.audio import Waveform as Waveform
+    from antiphon.compose.composer import Composer as Composer
+    from antiphon.compose.composer import Piece as Piece
+    from antiphon.compose.composer import load_composer as load_composer
     from antiphon.controls import Controls as Controls
     from antiphon.description import Description as Description
     from antiphon.errors import AntiphonError as AntiphonError
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AntiphonError": "antiphon.errors",
     "AudioError": "antiphon.errors",
+    "Composer": "antiphon.compose.composer",
     "ConfigError": "antiphon.errors",
     "Controls": "antiphon.controls",
     "Description": "antiphon.description",
@@ -35,9 +39,11 @@ _HOMES = {
     "Listener": "antiphon.listen.listener",
     "LoadOptions": "antiphon.listen.loading",
     "ModelMissingError": "antiphon.errors",
+    "Piece": "antiphon.compose.composer",
     "Sampling": "antiphon.listen.engines",
     "Score": "antiphon.score",
     "Waveform": "antiphon.audio",
+    "load_composer": "antiphon.compose.composer",
     "load_listener": "antiphon.listen.loading",
     "measure": "antiphon.analysis",
 }

@@ -143,14 +143,14 @@ class Controls:
         return cls(
             genre=_word(given, "genre"),
             moods=_words(given, "mood"),
-            tempo_bpm=_number(given, "tempo"),
+            tempo_bpm=number(given, "tempo"),
             key=Key.parse(_text(given["key"], "key")) if "key" in given else None,
             metre=_word(given, "metre"),
             instruments=_words(given, "instruments"),
             without=_words(given, "without"),
             energy=_word(given, "energy"),
-            duration_seconds=_number(given, "duration"),
-            bars=_whole_number(given, "bars"),
+            duration_seconds=number(given, "duration"),
+            bars=whole_number(given, "bars"),
             sections=tuple(_section(item) for item in _words(given, "sections")),
             intro=_flag(given, "intro"),
             ending=_flag(given, "ending"),
@@ -201,25 +201,27 @@ def _words(options: Mapping[str, object], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
-def _number(options: Mapping[str, object], name: str) -> float | None:
+def number(options: Mapping[str, object], name: str) -> float | None:
+    """The option's value, also from text; None if it is not there. Raises ConfigError."""
     if name not in options:
         return None
     value = options[name]
     try:
         if isinstance(value, int | float | str) and not isinstance(value, bool):
             return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass  # the message below names the value
-    raise ConfigError(f"{name} is {value!r}; expected a number")
+    raise ConfigError(f"{name} is {value!r:.50}; expected a number")
 
 
-def _whole_number(options: Mapping[str, object], name: str) -> int | None:
-    number = _number(options, name)
-    if number is None:
+def whole_number(options: Mapping[str, object], name: str) -> int | None:
+    """As `number`, for what is counted."""
+    value = number(options, name)
+    if value is None:
         return None
-    if not number.is_integer():
-        raise ConfigError(f"{name} is {number:g}; expected a whole number")
-    return int(number)
+    if not value.is_integer():
+        raise ConfigError(f"{name} is {value:g}; expected a whole number")
+    return int(value)
 
 
 def _flag(options: Mapping[str, object], name: str) -> bool:

@@ -51,7 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary = _beside(target, ".tmp", hidden=True)
     try:
-        with _locked(target):
+        with locked(target):
             mode = _mode_of_existing(target)
             temporary.unlink(missing_ok=True)  # left by a killed writer
             # O_EXCL: never through a link that somebody put there.
@@ -82,8 +82,10 @@ def storage_error(action: str, path: str | os.PathLike[str], error: OSError) -> 
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Hold the lock of `target` against other processes and threads.
+def locked(target: Path, timeout_seconds: float | None = None) -> Iterator[None]:
+    """Hold the lock of `target` against other processes and threads; no death of a holder can leave
+    it behind. Raises StorageError when another holds it for so long (None: a minute), OSError where
+    there can be no lock.
 
     The lock lies at `<name>.lock` beside the file: there the captioning tool whose `.INFO` files we
     share looks for it too, and other machines see it on a shared disk.
@@ -91,14 +93,15 @@ def _locked(target: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock_path = _beside(target, ".lock", hidden=False)
+    timeout = LOCK_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
     try:
         # filelock makes missing folders, and tries some errors again until the time is up.
         os.close(os.open(lock_path, os.O_CREAT | os.O_RDWR | _NO_FOLLOW, 0o666))
-        lock = FileLock(lock_path, timeout=LOCK_TIMEOUT_SECONDS, poll_interval=_POLL_SECONDS)
+        lock = FileLock(lock_path, timeout=timeout, poll_interval=_POLL_SECONDS)
         lock.acquire()
     except Timeout as error:
         raise StorageError(
-            f"{str(target)!r} has been locked by another process for {LOCK_TIMEOUT_SECONDS:g} "
+            f"{str(target)!r} has been locked by another process for {timeout:g} "
             "seconds; wait until that process is done"
         ) from error
     try:

@@ -37,6 +37,10 @@ def _default_models() -> Path:
     return platformdirs.user_data_path("antiphon", appauthor=False) / "models"
 
 
+def _default_cache() -> Path:
+    return platformdirs.user_cache_path("antiphon", appauthor=False)
+
+
 class Settings(BaseSettings):
     """Every setting with its default; frozen."""
 
@@ -74,7 +78,12 @@ class Settings(BaseSettings):
         description="folder in which models lie, each in a folder of its own",
     )
 
-    @field_validator("state", "models")
+    cache: Path = Field(
+        default_factory=_default_cache,
+        description="folder for what can be made again: models prepared for this processor",
+    )
+
+    @field_validator("state", "models", "cache")
     @classmethod
     def _whole_path(cls, path: Path) -> Path:
         return path.expanduser().absolute()

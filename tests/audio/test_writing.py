@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,29 @@ def test_a_failure_leaves_the_old_file_as_it_was(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="No such file"):
         audio.write(tmp_path / "missing" / "a.wav", noise(0.1))
+
+
+def test_a_signal_within_the_encoder_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from antiphon.audio import writing
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    calls = 0
+    write = writing._Sink.write
+
+    def interrupted(sink: writing._Sink, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            signal.raise_signal(signal.SIGINT)
+        return write(sink, data)
+
+    monkeypatch.setattr(writing._Sink, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        audio.write(tmp_path / "a.ogg", noise(20.0))
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_takes_no_more_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:

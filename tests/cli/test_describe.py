@@ -159,7 +159,7 @@ def test_one_signal_finishes_the_track_and_writes(number: signal.Signals, code: 
 
 def test_two_signals_stop_at_once() -> None:
     fill(Path("lib"), 3)
-    write_clicks(Path("lib/long.wav"), seconds=900.0)
+    write_clicks(Path("lib/long.wav"), seconds=2700.0)
     library = Library(Path("lib"))
     library.wait_for_first()
     deadline = time.monotonic() + 60

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from antiphon.cli import byte_progress
 from antiphon.cli import models as commands
 from antiphon.cli.main import run
 from antiphon.models import transfer
@@ -216,8 +217,8 @@ class TestProgress:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = 100.0
-        monkeypatch.setattr(commands.time, "monotonic", lambda: now)
-        with commands._shown_bytes("pulling Q6_K") as show:
+        monkeypatch.setattr(byte_progress.time, "monotonic", lambda: now)
+        with byte_progress.shown_bytes("pulling Q6_K") as show:
             show(4 * 10**9, 6 * 10**9)  # came with an earlier run
             now += 5
             show(4 * 10**9 + 1000, 6 * 10**9)
@@ -236,14 +237,14 @@ class TestProgress:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        with commands._shown_bytes("pulling [bold]") as show:
+        with byte_progress.shown_bytes("pulling [bold]") as show:
             show(1000, 6000)
             show(6000, 6000)
         assert "pulling [bold]" in capsys.readouterr().err
 
 
 def test_sizes() -> None:
-    assert [commands._size(n) for n in (0, 999, 1500, 2 * 10**6, 59 * 10**8)] == [
+    assert [byte_progress.size_text(n) for n in (0, 999, 1500, 2 * 10**6, 59 * 10**8)] == [
         "0 bytes", "999 bytes", "1.5 kB", "2.0 MB", "5.9 GB"
     ]  # fmt: skip
 

@@ -28,9 +28,26 @@ def test_the_checkpoints_of_the_contract_are_known() -> None:
     )
     assert {model.quant for model in known() if model.files} == {"IQ3_M", "Q6_K", "Q8_0"}
     for model in known():
-        assert "non-commercial" in str(model.allows)
+        if model.kind in ("listener", "composer"):
+            assert "non-commercial" in str(model.allows)
         if model.files:  # the model, then its projector
             assert [("mmproj" in file.name) for file in model.files] == [False, True]
+
+
+def test_composers_and_their_parts_are_known() -> None:
+    kinds = {model.name: (model.kind, model.licence) for model in known()}
+    sizes = ["small", "medium", "large", "melody", "melody-large"]
+    sizes += [f"stereo-{size}" for size in sizes]
+    for size in sizes:
+        assert kinds[f"facebook/musicgen-{size}"] == ("composer", "CC-BY-NC 4.0")
+    assert kinds["facebook/encodec_32khz"] == kinds["facebook/encodec_24khz"]
+    assert kinds["facebook/encodec_32khz"] == ("codec", "see the model card")
+    assert kinds["google-t5/t5-base"] == ("text encoder", "Apache-2.0")
+    for model in known():
+        if model.kind == "composer":
+            melody = "Melody" if "melody" in model.name else ""
+            assert model.architecture == f"Musicgen{melody}ForConditionalGeneration"
+            assert (model.repo, model.files, model.revision) == (model.name, None, None)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,26 @@ class TestWhole:
         assert done.pickles == ("pytorch_model.bin",)
         assert names_in(models) == sorted([*NAMES, RECORD_NAME])
 
+    def test_of_the_two_layouts_of_a_musicgen_the_plain_one_comes(
+        self, hub: Hub, models: Path
+    ) -> None:
+        plain = [
+            "README.md", "config.json", "generation_config.json", "model-1.safetensors",
+            "model-2.safetensors", "model.safetensors.index.json", "preprocessor_config.json",
+            "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
+        ]  # fmt: skip
+        pickles = ["compression_state_dict.bin", "pytorch_model.bin", "state_dict.bin"]
+        others = [".gitattributes", "flax_model.msgpack", "rust_model.ot", "tf_model.h5"]
+        shards = {"a": "model-1.safetensors", "b": "model-2.safetensors"}
+        index = json.dumps({"weight_map": shards}).encode()
+        hub.files = dict.fromkeys(plain + pickles + others, b"x")
+        hub.files["model.safetensors.index.json"] = index
+        done = pull(REPO, models)
+        assert sorted(done.fetched) == plain
+        assert sorted(done.pickles) == pickles
+        assert names_in(models) == sorted([*plain, RECORD_NAME])
+        assert locate(Model(REPO, repo=REPO), models).state == "complete"
+
     def test_weights_that_are_only_pickles(self, hub: Hub, models: Path) -> None:
         hub.files = {"config.json": CONFIG, "pytorch_model.bin": b"x"}
         with pytest.raises(ModelError, match=r"pickles \(pytorch_model.bin\).*safetensors"):

@@ -130,15 +130,16 @@ class TestHere:
     def test_known_and_unknown(self, models: Path) -> None:
         put(models / HOME, Q6, PROJECTOR)
         write_checkpoint(models / "facebook--musicgen-small")
+        write_checkpoint(models / "org--other")
         write_checkpoint(models / "mine")
         put(models / "notes", "readme.md")
         put(models / ".cache", "config.json")
         found = here(models)
         assert [m.name for m in found] == [
-            "music-flamingo-hf-Q6_K", "facebook/musicgen-small", "mine"
+            "music-flamingo-hf-Q6_K", "facebook/musicgen-small", "mine", "org/other"
         ]  # fmt: skip
-        assert found[1].licence is None
-        assert [locate(model, models).state for model in found] == ["complete"] * 3
+        assert [found[1].licence, found[3].licence] == ["CC-BY-NC 4.0", None]
+        assert [locate(model, models).state for model in found] == ["complete"] * 4
 
     def test_a_projector_alone_is_no_model(self, models: Path) -> None:
         put(models / HOME, PROJECTOR)

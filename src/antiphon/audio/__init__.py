@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from antiphon.audio.stream import AudioStream as AudioStream
     from antiphon.audio.waveform import FloatArray as FloatArray
     from antiphon.audio.waveform import Waveform as Waveform
+    from antiphon.audio.writing import check_form as check_form
+    from antiphon.audio.writing import growing as growing
     from antiphon.audio.writing import write as write
 
 # Suffixes worth trying when a folder is searched; what a file is, its first bytes say.
@@ -67,7 +69,9 @@ _HOMES = {
     "Resampler": "resampling",
     "Source": "sources",
     "Waveform": "waveform",
+    "check_form": "writing",
     "fetch": "fetching",
+    "growing": "writing",
     "open_stream": "reading",
     "read": "reading",
     "resample": "resampling",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+import signal
+import threading
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,7 +19,7 @@ from antiphon.audio.id3 import TEXT_FRAMES, id3_tag
 from antiphon.audio.resampling import resample
 from antiphon.audio.waveform import FloatArray, Waveform
 from antiphon.errors import AudioError, AudioTooShortError, ConfigError
-from antiphon.files import replacing
+from antiphon.files import replacing, storage_error
 
 # libsndfile kills the process when a long Vorbis array comes in one call (from 48 s of stereo at
 # 44.1 kHz with an 8 MB stack), which it puts on the stack. libsndfile #233, xiph/vorbis #99.
@@ -94,7 +97,6 @@ def write(
     Raises ConfigError for what the format cannot hold, AudioTooShortError when there is no sample,
     AudioError for samples that are no numbers, StorageError when the path cannot be written.
     """
-    codec, subtype = _choose(Path(path), format, bit_depth)
     tags = _checked(metadata or {})
     if isinstance(waveform_or_blocks, Waveform):
         sample_rate = sample_rate or waveform_or_blocks.sample_rate
@@ -103,25 +105,71 @@ def write(
         raise ConfigError("blocks were given without their sample rate; give sample_rate")
     else:
         blocks = waveform_or_blocks
-    if sample_rate not in codec.rates:
-        raise ConfigError(
-            f"{codec.subtypes[None]} cannot hold {sample_rate:,} Hz; expected {codec.rates_text} Hz"
-        )
+    codec, subtype = _choose(Path(path), format, bit_depth, sample_rate)
     pieces = _pieces(blocks)
     first = next(pieces, None)
     if first is None:
         raise AudioTooShortError(f"there is no sound to write to {str(path)!r} (0 samples)")
     channels = first.shape[1]
-    if channels > codec.max_channels:
-        raise ConfigError(
-            f"{codec.subtypes[None]} cannot hold {channels} channels; expected at most "
-            f"{codec.max_channels}: mix them, or write WAV"
-        )
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        _encode(chain([first], pieces), file, codec, subtype, sample_rate, channels, tags)
+    _check_channels(codec, channels)
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        _encoder(file, codec, subtype, sample_rate, channels, tags) as encode,
+    ):
+        for piece in chain([first], pieces):
+            encode(piece)
 
 
-def _choose(path: Path, format: str | None, bit_depth: int | None) -> tuple[_Codec, str]:
+@contextmanager
+def growing(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int,
+    channels: int,
+    format: str | None = None,
+    bit_depth: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Iterator[Callable[[FloatArray], None]]:
+    """A file that grows with every block [C, n] given to the function: what was written can be
+    played, also when the body is left by an exception, and there while it goes on.
+
+    Takes and raises what `write` does, but a file at `path` is gone from the start.
+    """
+    codec, subtype = _choose(Path(path), format, bit_depth, sample_rate)
+    _check_channels(codec, channels)
+    tags = _checked(metadata or {})
+    try:
+        with (
+            open(path, "wb", buffering=0) as file,
+            _encoder(file, codec, subtype, sample_rate, channels, tags) as encode,
+        ):
+
+            def add(block: FloatArray) -> None:
+                for piece in _pieces([block]):
+                    encode(piece)
+
+            yield add
+    except OSError as error:
+        raise storage_error("write", path, error) from error
+
+
+def check_form(
+    path: str | os.PathLike[str],
+    *,
+    sample_rate: int,
+    channels: int,
+    format: str | None = None,
+    bit_depth: int | None = None,
+) -> None:
+    """Raise ConfigError if `write` would refuse this, before there is any sound."""
+    codec, _ = _choose(Path(path), format, bit_depth, sample_rate)
+    _check_channels(codec, channels)
+
+
+def _choose(
+    path: Path, format: str | None, bit_depth: int | None, sample_rate: int
+) -> tuple[_Codec, str]:
     key = (format or path.suffix.removeprefix(".")).lower()
     codec = _CODECS.get(key)
     if codec is None:
@@ -132,7 +180,19 @@ def _choose(path: Path, format: str | None, bit_depth: int | None) -> tuple[_Cod
     if bit_depth not in codec.subtypes:
         depths = ", ".join(str(depth) for depth in codec.subtypes if depth) or "none: it is lossy"
         raise ConfigError(f"bit_depth is {bit_depth}; expected for {key}: {depths}")
+    if sample_rate not in codec.rates:
+        raise ConfigError(
+            f"{codec.subtypes[None]} cannot hold {sample_rate:,} Hz; expected {codec.rates_text} Hz"
+        )
     return codec, codec.subtypes[bit_depth]
+
+
+def _check_channels(codec: _Codec, channels: int) -> None:
+    if channels > codec.max_channels:
+        raise ConfigError(
+            f"{codec.subtypes[None]} cannot hold {channels} channels; expected at most "
+            f"{codec.max_channels}: mix them, or write WAV"
+        )
 
 
 def _checked(metadata: Mapping[str, str]) -> Mapping[str, str]:
@@ -141,7 +201,7 @@ def _checked(metadata: Mapping[str, str]) -> Mapping[str, str]:
             raise ConfigError(f"metadata {key!r} is unknown; expected {', '.join(METADATA_KEYS)}")
         if "\0" in value:
             raise ConfigError(f"metadata {key!r} holds a NUL character; remove it")
-    return metadata
+    return {key: value for key, value in metadata.items() if value}  # libsndfile refuses ""
 
 
 def _pieces(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
@@ -158,15 +218,16 @@ def _pieces(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
             yield np.ascontiguousarray(piece.T, dtype=np.float32)
 
 
-def _encode(
-    pieces: Iterable[FloatArray],
+@contextmanager
+def _encoder(
     file: BinaryIO,
     codec: _Codec,
     subtype: str,
     sample_rate: int,
     channels: int,
     tags: Mapping[str, str],
-) -> None:
+) -> Iterator[Callable[[FloatArray], None]]:
+    """A function that encodes pieces [m, C] into `file`."""
     import soundfile
 
     if codec.container == "MP3" and tags:
@@ -174,6 +235,13 @@ def _encode(
         file.write(id3_tag(tags))
         tags = {}
     sink = _Sink(file)
+
+    def encode(piece: FloatArray) -> None:
+        with _signals_wait():
+            encoder.write(piece)
+        if sink.error:
+            raise sink.error
+
     try:
         with soundfile.SoundFile(
             sink,
@@ -187,15 +255,33 @@ def _encode(
         ) as encoder:
             for key, value in tags.items():
                 setattr(encoder, key, value)
-            for piece in pieces:
-                encoder.write(piece)
-                if sink.error:
-                    break
+            yield encode
     except (soundfile.SoundFileError, AssertionError) as error:
         if sink.error is None:
             raise AudioError(f"cannot encode the sound as {subtype}: {error}") from error
     if sink.error:
         raise sink.error
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Signals that come meanwhile are handled at the end: what their handlers raise in a callback
+    from C would be printed and forgotten, and a Ctrl-C be lost."""
+    if threading.current_thread() is not threading.main_thread():  # there are no handlers
+        yield
+        return
+    came: list[int] = []
+    kept = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for missed in came:
+            signal.raise_signal(missed)
 
 
 class _Sink:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from antiphon import __version__
-from antiphon.cli import console, summary
+from antiphon.cli import console, summary, wishes
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ EXAMPLES = (
     "    antiphon arrange --mood calm --without drums --duration 60 --seed 7 --output calm.flac"
 )
 _OPUS_RATE = 48_000  # Hz; Opus knows no 44,100
-_MAX_RANDOM_SEED = 1_000_000  # short enough to be read out
+RANDOM_SEEDS = 1_000_000  # short enough to be read out
 
 
 def arrange(
@@ -39,25 +39,19 @@ def arrange(
     score_file: Annotated[
         Path | None, typer.Option("--score", metavar="FILE", help="The score: .json.")
     ] = None,
-    genre: Annotated[str | None, typer.Option(help="rock, pop, jazz, house, folk, …")] = None,
-    mood: Annotated[
-        str | None, typer.Option(help="happy, calm, dark, …; several with commas.")
-    ] = None,
-    tempo: Annotated[str | None, typer.Option(metavar="BPM", help="40 to 240.")] = None,
-    key: Annotated[str | None, typer.Option(help="As in 'C# minor', 'Bb major'.")] = None,
-    metre: Annotated[str | None, typer.Option(help="3/4 or 4/4.")] = None,
-    instruments: Annotated[
-        str | None, typer.Option(help="piano, bass, saxophone, …; with commas.")
-    ] = None,
-    without: Annotated[str | None, typer.Option(help="Instruments to leave out.")] = None,
-    energy: Annotated[str | None, typer.Option(help="low, medium or high.")] = None,
-    duration: Annotated[str | None, typer.Option(metavar="SECONDS", help="The length, or:")] = None,
-    bars: Annotated[str | None, typer.Option(metavar="N", help="the length in bars, or:")] = None,
-    sections: Annotated[
-        str | None, typer.Option(help="the form with bars, as in intro:4,verse:8,chorus:8.")
-    ] = None,
-    intro: Annotated[bool, typer.Option("--intro", help="Begin with an introduction.")] = False,
-    ending: Annotated[bool, typer.Option("--ending", help="Close with an ending.")] = False,
+    genre: wishes.Genre = None,
+    mood: wishes.Mood = None,
+    tempo: wishes.Tempo = None,
+    key: wishes.KeyName = None,
+    metre: wishes.Metre = None,
+    instruments: wishes.Instruments = None,
+    without: wishes.Without = None,
+    energy: wishes.Energy = None,
+    duration: wishes.Duration = None,
+    bars: wishes.Bars = None,
+    sections: wishes.Sections = None,
+    intro: wishes.Intro = False,
+    ending: wishes.Ending = False,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The same seed gives the same piece; else random.")
     ] = None,
@@ -68,32 +62,17 @@ def arrange(
     What is not asked for is chosen by the style and the seed. With none of --output, --midi and
     --score the sound goes to GENRE-SEED.wav in the current folder.
     """
+    given = wishes.control_options(locals())
     console.start(context)
     from antiphon.arrange import arrange as write_score
     from antiphon.controls import Controls
 
-    controls = Controls.from_options(
-        {
-            "genre": genre,
-            "mood": mood,
-            "tempo": tempo,
-            "key": key,
-            "metre": metre,
-            "instruments": instruments,
-            "without": without,
-            "energy": energy,
-            "duration": duration,
-            "bars": bars,
-            "sections": sections,
-            "intro": intro,
-            "ending": ending,
-        }
-    )
-    score = write_score(controls, secrets.randbelow(_MAX_RANDOM_SEED) if seed is None else seed)
+    controls = Controls.from_options(given)
+    score = write_score(controls, secrets.randbelow(RANDOM_SEEDS) if seed is None else seed)
     if output is None and midi is None and score_file is None:
-        output = _unused(Path(f"{score.genre or 'piece'}-{score.seed}.wav"))
+        output = unused(Path(f"{score.genre or 'piece'}-{score.seed}.wav"))
     files = {"output": output, "midi": midi, "score": score_file}
-    _check_apart(files)
+    check_apart(files)
     # The sound first: it is what can fail, by its format or for want of space.
     seconds = score.duration_seconds if output is None else play_to(output, score, controls)
     if midi is not None:
@@ -153,7 +132,7 @@ def _made(score: Score) -> dict[str, object]:
     }
 
 
-def _check_apart(files: Mapping[str, Path | None]) -> None:
+def check_apart(files: Mapping[str, Path | None]) -> None:
     """Raise ConfigError if two of the options would write over each other."""
     seen: dict[str, str] = {}
     for name, path in files.items():
@@ -167,7 +146,8 @@ def _check_apart(files: Mapping[str, Path | None]) -> None:
         seen[place] = name
 
 
-def _unused(path: Path) -> Path:
+def unused(path: Path) -> Path:
+    """The path, for a name that we chose. Raises ConfigError if it is taken."""
     if path.exists():
         raise ConfigError(
             f"{str(path)!r}, where the piece would go, exists already; name a file with --output"

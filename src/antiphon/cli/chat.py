@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -85,7 +85,7 @@ def _talk(conversation: _Conversation) -> bool:
     if is_person:
         console.note(f"{HELP}\n")
     failed = False
-    while (line := _next_line(is_person)) is not None:
+    while (line := console.next_line(is_person)) is not None:
         if not line:
             continue
         try:
@@ -95,16 +95,6 @@ def _talk(conversation: _Conversation) -> bool:
             console.print_error(error)
             failed = not is_person
     return failed
-
-
-def _next_line(is_person: bool) -> str | None:
-    """The next line without its end, None for the end of the input."""
-    if is_person:
-        with suppress(EOFError):
-            return input("> ").strip()
-        return None
-    line = sys.stdin.readline()
-    return line.strip() if line else None
 
 
 @dataclass

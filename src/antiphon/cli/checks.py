@@ -25,6 +25,7 @@ _CHILD_TIMEOUT_SECONDS = 120.0
 _LONG_OGG_SECONDS = 70  # libsndfile kills the process from 48 s on when it is used wrongly
 _LOW_DISK_BYTES = 2**30
 _LOW_MEMORY_GB = 1.0
+_LARGEST_8BIT_ERROR = 0.02  # of a product; 0.006 where all is well
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "codecs": _codecs,
         "more codecs": _more_codecs,
         "fluidsynth": _fluidsynth,
+        "composing": _composing,
         "gguf models": _gguf,
         "checkpoints": _checkpoints,
         "models": lambda: _models(settings.models),
@@ -180,6 +182,32 @@ def _fluidsynth() -> Check:
             "pip install 'antiphon[synth]'",
         )
     return Check("fluidsynth", "ok", f"plays with {soundfont.name}")
+
+
+def _composing() -> Check:
+    """A product in 8 bits, as composing does thousands a second, against the same in float32."""
+    import numpy as np
+
+    from antiphon import threads
+    from antiphon.compose.graphs import GraphWriter, open_graph
+
+    generator = np.random.default_rng(0)
+    rows = generator.standard_normal((2, 256)).astype(np.float32)
+    matrix = generator.standard_normal((256, 256)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as name:
+        graph = GraphWriter(Path(name), "product", "8bit")
+        graph.linear(graph.input("rows", "float", [2, 256]), matrix, name="products")
+        graph.output("products", "float", [2, 256])
+        graph.save()
+        product = open_graph(Path(name), "product", 1).run(None, {"rows": rows})[0]
+    exact = rows @ matrix.T
+    error = float(np.linalg.norm(product - exact) / np.linalg.norm(exact))
+    found = f"onnxruntime {version('onnxruntime')} in 8 bits on {threads.model_threads()} threads"
+    if error < _LARGEST_8BIT_ERROR:
+        return Check("composing", "ok", found)
+    return Check(
+        "composing", "fail", f"{found} is off by {error:.1%}", "pip install --upgrade onnxruntime"
+    )
 
 
 def _gguf() -> Check:

@@ -6,9 +6,10 @@ Results go to stdout, everything else to stderr.
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,16 @@ def note(text: str) -> None:
 def printable(text: str) -> str:
     """`text` with the bytes of file names that are no UTF-8 as `\\xNN`."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def next_line(is_person: bool) -> str | None:
+    """The next line of a session without its end, None for the end of the input."""
+    if is_person:
+        with suppress(EOFError):
+            return input("> ").strip()
+        return None
+    line = sys.stdin.readline()
+    return line.strip() if line else None
 
 
 def print_error(error: Exception) -> int:

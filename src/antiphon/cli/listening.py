@@ -109,7 +109,7 @@ def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) ->
                 f"--{name} is {named[name]!r}; expected one of {', '.join(get_args(known))}"
             )
     if "compile" in named:
-        named["compile"] = _truth(named["compile"])
+        named["compile"] = truth(named["compile"])
     sampling = Sampling(**{k: named.pop(k) for k in _SAMPLING if k in named})
     if spec is None:
         return Chosen(None, None, "", sampling)
@@ -168,7 +168,7 @@ def remarks(claims: Sequence[Claim], notes: Sequence[str]) -> list[str]:
     return [*found, *(f"note: {note}" for note in notes)]
 
 
-def _truth(word: str) -> bool:
+def truth(word: str) -> bool:
     if word.lower() not in ("true", "false"):
         raise ConfigError(f"--compile is {word!r}; expected true or false")
     return word.lower() == "true"

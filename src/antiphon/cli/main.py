@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -16,9 +17,26 @@ import typer
 from typer.exceptions import TyperException
 
 from antiphon import __version__, threads
-from antiphon.cli import arrange, ask, chat, console, demo, describe, health, measure, models
+from antiphon.cli import (
+    arrange,
+    ask,
+    benchmark,
+    chat,
+    console,
+    convert,
+    demo,
+    describe,
+    generate,
+    generate_batch,
+    health,
+    interactive,
+    measure,
+    models,
+)
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 
+# The one program under all its names; help and errors say the one it was called by.
+_NAMES = ("antiphon", "music-gen")
 # May stand anywhere on the line, as people put them, though they belong to the program itself.
 _GLOBAL_OPTIONS = ("--log-level", "--log-format")
 
@@ -39,6 +57,20 @@ for _command, _in_short, _examples in (
     (chat.chat, "A conversation about a recording.", chat.EXAMPLES),
     (measure.measure, "Tempo, key, chords, sections, loudness and more.", measure.EXAMPLES),
     (arrange.arrange, "Write a piece and play it.", arrange.EXAMPLES),
+    (generate.generate, "A prompt in, music out.", generate.EXAMPLES),
+    (
+        generate_batch.generate_batch,
+        "A file of prompts in, a folder of pieces out.",
+        generate_batch.EXAMPLES,
+    ),
+    (
+        interactive.interactive,
+        "Compose, hear it, change one thing, again.",
+        interactive.EXAMPLES,
+    ),
+    (benchmark.benchmark, "How fast a composing model is here.", benchmark.EXAMPLES),
+    (convert.convert, "A safe checkpoint of one that is not.", convert.CONVERT_EXAMPLES),
+    (convert.export, "A composing model in another form.", convert.EXPORT_EXAMPLES),
     (demo.demo, "A first piece: arranged, played, measured, described.", demo.EXAMPLES),
     (health.doctor, "Check this installation.", health.EXAMPLES),
 ):
@@ -83,7 +115,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     threads.use_one()
     given = _normalised(sys.argv[1:] if arguments is None else arguments)
     try:
-        code: int | None = app(given, prog_name="antiphon", standalone_mode=False)
+        code: int | None = app(given, prog_name=_name(), standalone_mode=False)
     except TyperException as error:
         console.note(_usage_line(error))
         return error.exit_code
@@ -94,6 +126,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the border of the program
         return console.print_error(error)
     return code or 0
+
+
+def _name() -> str:
+    called = Path(sys.argv[0]).stem  # without the .exe of Windows
+    return called if called in _NAMES else _NAMES[0]
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -134,7 +171,7 @@ def _usage_line(error: TyperException) -> str:
     """`error: no such option: --foo; antiphon describe --help tells more`."""
     message = " ".join(error.format_message().split()).rstrip(".")
     context: typer.Context | None = getattr(error, "ctx", None)
-    command = "antiphon" if context is None else context.command_path
+    command = _name() if context is None else context.command_path
     return f"error: {message[:1].lower()}{message[1:]}; '{command} --help' tells more"
 
 

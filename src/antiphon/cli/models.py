@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from antiphon.cli import console
+from antiphon.cli.byte_progress import shown_bytes, size_text
 from antiphon.errors import ConfigError, ModelMissingError
 
 if TYPE_CHECKING:
     from antiphon.models.store import Stored
     from antiphon.models.verifying import FileCheck
 
-_LINE_SECONDS = 10.0  # between progress lines where there is no terminal
 _NAME = typer.Argument(metavar="NAME", help="A name of `models ls --all`, a quant, or ORG/NAME.")
 
 models = typer.Typer(name="models", help="Models: what is here and what it may be used for.")
@@ -67,6 +64,7 @@ def ls(
     epilog="Examples:\n\n\b\n"
     "    antiphon models pull Q6_K\n"
     "    antiphon models pull nvidia/music-flamingo-hf\n"
+    "    antiphon models pull facebook/musicgen-small\n"
     "    antiphon models pull IQ3_M --from /media/usb/models\n\n"
     "Run the same command again after an interruption. A model behind a licence needs HF_TOKEN, "
     "which is sent to https://huggingface.co only.",
@@ -92,7 +90,7 @@ def pull(
     terms = f"{for_use.licence}, {for_use.allows}" if for_use.licence else unknown
     console.note(f"{for_use.name}: {terms}")
     try:
-        with _shown_bytes(f"pulling {name}") as show:
+        with shown_bytes(f"pulling {name}") as show:
             done = pull(
                 name,
                 folder,
@@ -107,7 +105,7 @@ def pull(
     count = len(done.fetched)
     console.note(
         f"{done.stored.model.name}: {count:,} files fetched, {len(done.kept):,} were here; "
-        f"{_size(done.stored.size_bytes)}"
+        f"{size_text(done.stored.size_bytes)}"
     )
     console.print_text(str(done.stored.path))
 
@@ -181,7 +179,7 @@ def rm(
     if stored.state != "absent" and not yes:
         if not sys.stdin.isatty():
             raise ConfigError(f"nobody is there to ask whether {name!r} is to go; add --yes")
-        what = f"{stored.model.name}, {_size(stored.size_bytes)} in {stored.folder}"
+        what = f"{stored.model.name}, {size_text(stored.size_bytes)} in {stored.folder}"
         try:
             confirmed = typer.confirm(f"delete {what}?", err=True)
         except typer.Abort as error:  # Ctrl-C or Ctrl-D at the question
@@ -190,14 +188,14 @@ def rm(
             console.note("nothing deleted")
             raise typer.Exit(1)
     remove(stored, folder)
-    console.note(f"{stored.model.name} deleted, {_size(stored.size_bytes)}")
+    console.note(f"{stored.model.name} deleted, {size_text(stored.size_bytes)}")
 
 
 def _line(stored: Stored) -> str:
     model = stored.model
     terms = f"{model.licence}: {model.allows}" if model.licence else "licence not known"
-    size = _size(stored.size_bytes) if stored.size_bytes else "-"
-    return f"{model.name:<42}{model.kind or '-':<10}{size:>9}  {stored.state:<9} {terms}"
+    size = size_text(stored.size_bytes) if stored.size_bytes else "-"
+    return f"{model.name:<42}{model.kind or '-':<14}{size:>9}  {stored.state:<9} {terms}"
 
 
 def _as_fields(stored: Stored) -> dict[str, object]:
@@ -223,7 +221,7 @@ def _verify_shown(stored: Stored) -> tuple[FileCheck, ...]:
     from antiphon.models.verifying import bytes_to_read, verify
 
     total, done = bytes_to_read(stored), 0
-    with _shown_bytes(f"verifying {stored.model.name}") as show:
+    with shown_bytes(f"verifying {stored.model.name}") as show:
 
         def on_bytes(count: int) -> None:
             nonlocal done
@@ -242,75 +240,3 @@ def _print_checks(stored: Stored, checks: tuple[FileCheck, ...], *, as_json: boo
         return
     for check in checks:
         console.print_text(f"{check.verdict:<9}{stored.folder / check.name}: {check.found}")
-
-
-def _size(size_bytes: int) -> str:
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes} bytes"
-
-
-@contextmanager
-def _shown_bytes(verb: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar with rate and time left on stderr, or a line now and then where that is no terminal.
-
-    Bytes that were here at the first call count for the share, not for the rate.
-    """
-    if not sys.stderr.isatty():
-        yield _ByteLines(verb)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        tasks: list[TaskID] = []
-
-        def show(done_bytes: int, total_bytes: int | None) -> None:
-            if not tasks:
-                tasks.append(bar.add_task(verb, completed=done_bytes))
-            bar.update(tasks[0], completed=done_bytes, total=total_bytes)
-
-        yield show
-
-
-class _ByteLines:
-    """`pulling Q6_K: 1.2 GB of 5.9 GB, 11.0 MB/s, about 427 s left`, every few seconds."""
-
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
-        self._shown_at = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when, how many bytes were here
-
-    def __call__(self, done_bytes: int, total_bytes: int | None) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, done_bytes
-        if now - self._shown_at < _LINE_SECONDS or done_bytes == total_bytes:
-            return
-        self._shown_at = now
-        started, before = self._first
-        rate = (done_bytes - before) / (now - started) if now > started else 0.0
-        parts = [f"{self._verb}: {_size(done_bytes)}"]
-        if total_bytes is not None:
-            parts[0] += f" of {_size(total_bytes)}"
-        if rate > 0:
-            parts.append(f"{_size(int(rate))}/s")
-            if total_bytes is not None:
-                parts.append(f"about {(total_bytes - done_bytes) / rate:,.0f} s left")
-        console.note(", ".join(parts))

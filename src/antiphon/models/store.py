@@ -35,6 +35,7 @@ CONFIG_NAME = "config.json"
 PART_SUFFIX = ".part"
 VALIDATOR_SUFFIX = ".part.etag"
 _INDEX = "model.safetensors.index.json"
+_PREPARED_SUFFIXES = (".onnx", ".weights", ".npz")  # of an exported model; never pulled
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,11 @@ def _holds(folder: Path, model: Model) -> bool:
 def _present(model: Model, folder: Path) -> list[Path]:
     """Files of the model that are there, finished or not; empty unless the model itself is."""
     if model.files is None:
-        return [p for p in _walk(folder) if _is_data(p) or p.name.endswith(PART_SUFFIX)]
+        return [
+            path
+            for path in _walk(folder)
+            if _is_data(path) or path.name.endswith((PART_SUFFIX, *_PREPARED_SUFFIXES))
+        ]
     if not _holds(folder, model):
         return []
     both = [folder / (f.name + suffix) for f in model.files for suffix in ("", PART_SUFFIX)]

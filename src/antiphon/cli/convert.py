@@ -1,0 +1,128 @@
+"""`antiphon convert` and `antiphon export`: a composing model from one form into another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antiphon.cli import console
+from antiphon.cli.byte_progress import shown_stages, size_text
+
+if TYPE_CHECKING:
+    from antiphon.compose.made import Made
+
+CONVERT_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon convert musicgen-audiocraft/ --output musicgen/\n"
+    "    antiphon convert old/ --output new/ --text-encoder t5-base/ --codec encodec_32khz/"
+)
+EXPORT_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon export facebook/musicgen-small --output small-8bit/\n"
+    "    antiphon export musicgen/ --format onnx --precision 4bit --output tiny/\n"
+    "    antiphon export musicgen/ --format transformers --precision fp16 --output half/\n"
+    "    antiphon generate 'calm piano' --model small-8bit/"
+)
+
+Output = Annotated[Path, typer.Option("--output", metavar="DIR", help="A new folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="What was made, as JSON.")]
+
+
+def convert(
+    context: typer.Context,
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", help="A folder of audiocraft, or one with pickles."),
+    ],
+    output: Output,
+    text_encoder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The T5 that the source lacks. [google-t5/t5-base]"),
+    ] = None,
+    codec: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The EnCodec. [the source's own, or the one it names]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a safe checkpoint, in the layout of transformers, of one that is not.
+
+    For folders of audiocraft (state_dict.bin) and of transformers with pickles for weights or
+    without tokenizer.json. No code of a pickle is run. What was written is compared with the
+    source, value by value. Needs torch for pickles.
+    """
+    settings = console.start(context)
+    from antiphon.compose.convert import convert as convert_checkpoint
+
+    with shown_stages() as show:
+        made = convert_checkpoint(
+            source,
+            output,
+            text_encoder=text_encoder,
+            codec=codec,
+            models=settings.models,
+            on_progress=show,
+        )
+    _print(made, "largest difference of a value", as_json=as_json)
+
+
+def export(
+    context: typer.Context,
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A MusicGen's folder or hub name.")
+    ],
+    output: Output,
+    format: Annotated[
+        str, typer.Option("--format", metavar="F", help="onnx, or transformers.")
+    ] = "onnx",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="P",
+            help="onnx: 8bit (default), fp32, 4bit; transformers: fp32 (default), fp16.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of the processor.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a composing model in another form, and check it against the source.
+
+    onnx is a folder that `generate --model` loads as it is, without the weights: prepared once,
+    half of the size or less. transformers is a plain checkpoint in full or half precision.
+    The check takes the room of the fp32 model, in memory and beside the output, while it lasts.
+    """
+    settings = console.start(context)
+    from antiphon.compose.export import export as export_checkpoint
+    from antiphon.models import find
+
+    with shown_stages() as show:
+        made = export_checkpoint(
+            find(checkpoint, settings.models),
+            output,
+            format=format,
+            precision=precision,
+            threads=threads,
+            on_progress=show,
+        )
+    _print(made, "logits differ by", as_json=as_json)
+
+
+def _print(made: Made, measure: str, *, as_json: bool) -> None:
+    if as_json:
+        console.print_json(json.dumps(made.to_dict()))
+        return
+    parity = made.parity
+    for line in made.notes:
+        console.note(f"note: {line}")
+    console.note(
+        f"{made.format}, {made.precision}: {len(made.files)} files, {size_text(made.size_bytes)}; "
+        f"checked: {measure} {parity.max_difference:.2g}, at most {parity.tolerance:g} expected"
+    )
+    console.note("the licence of the source goes on with it")
+    console.print_text(str(made.output))

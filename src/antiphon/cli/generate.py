@@ -1,0 +1,186 @@
+"""`antiphon generate`: a prompt and controls in, a sound file out."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from antiphon.cli import composing, console, summary, wishes
+from antiphon.cli.arrange import RANDOM_SEEDS, check_apart, unused
+from antiphon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from antiphon.compose.delivery import Delivered
+    from antiphon.score import Score
+
+EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon generate 'upbeat jazz with saxophone' --duration 30 --output a.wav\n"
+    "    antiphon generate 'warm lo-fi beat' --model musicgen-small/ --tempo 82 --seed 7\n"
+    "    antiphon generate 'quiet piano' --model M --section 'full orchestra@12' --duration 40\n"
+    "    antiphon generate 'the same, but sadder' --model M --continue a.wav --duration 60\n"
+    "    antiphon generate 'techno' --model M --stream --output - | aplay -f S16_LE -r 32000"
+)
+
+
+def generate(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What it should sound like.")],
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the sound goes; - is stdout, as PCM.")
+    ] = None,
+    model: composing.ModelName = None,
+    model_size: composing.ModelSize = None,
+    genre: wishes.Genre = None,
+    mood: wishes.Mood = None,
+    tempo: wishes.Tempo = None,
+    key: wishes.KeyName = None,
+    metre: wishes.Metre = None,
+    instruments: wishes.Instruments = None,
+    without: wishes.Without = None,
+    energy: wishes.Energy = None,
+    duration: wishes.Duration = None,
+    bars: wishes.Bars = None,
+    sections: wishes.Sections = None,
+    intro: wishes.Intro = False,
+    ending: wishes.Ending = False,
+    section: composing.SectionTexts = None,
+    negative: composing.Negative = None,
+    continued: composing.Continue = None,
+    melody: composing.Melody = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same piece; else random.")
+    ] = None,
+    temperature: composing.Temperature = None,
+    top_k: composing.TopK = None,
+    top_p: composing.TopP = None,
+    guidance: composing.Guidance = None,
+    precision: composing.PrecisionName = None,
+    threads: composing.Threads = None,
+    device: composing.Device = None,
+    compile_model: composing.Compile = None,
+    format: composing.Format = None,
+    sample_rate: composing.SampleRate = None,
+    bit_depth: composing.BitDepth = None,
+    channels: composing.Channels = None,
+    loudness: composing.LoudnessLufs = None,
+    fade_out: composing.FadeOut = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Write as it goes; what is there can be played.")
+    ] = False,
+    midi: Annotated[Path | None, typer.Option(metavar="FILE", help="The notes: .mid.")] = None,
+    score_file: Annotated[
+        Path | None, typer.Option("--score", metavar="FILE", help="The score: .json.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="What was made, as JSON.")] = False,
+) -> None:
+    """Compose a piece from a prompt: with a MusicGen checkpoint, or arranged and played by synth.
+
+    The sound is measured; asked for and measured values are printed, and lie with model, prompt,
+    seed and settings in FILE and in the .json beside it.
+    """
+    given = dict(locals())
+    settings = console.start(context)
+    from antiphon.compose.delivery import deliver, deliver_growing, sidecar, stream_pcm
+    from antiphon.compose.options import form_of, request_of, slug
+
+    if seed is None:
+        seed = secrets.randbelow(RANDOM_SEEDS)
+    elif seed < 0:
+        raise ConfigError(f"--seed is {seed}; expected 0 or more")
+    to_stdout = output == "-"
+    if to_stdout and (as_json or not stream):
+        raise ConfigError(
+            "--output - gives bare PCM on stdout; expected --stream with it, and no --json"
+        )
+    options = composing.piece_options(given)
+    request = request_of(prompt, seed, options, settings.max_seconds)
+    name = Path("stdout.wav") if to_stdout else Path(output or f"{slug(prompt)}-{seed}.wav")
+    if output is None:
+        unused(name)
+    form = form_of(name, options)
+    files = {"output": name, "midi": midi, "score": score_file}
+    check_apart(files if to_stdout else {**files, "output (its .json)": sidecar(name)})
+    started = time.perf_counter()
+    composer = composing.load(
+        settings,
+        model,
+        model_size,
+        precision=precision,
+        threads=threads,
+        device=device,
+        compile_model=compile_model,
+    )
+    loaded = time.perf_counter()
+    plan = composer.renderer.perform([request]).plans[0]
+    if plan.score is None and (midi or score_file):
+        raise ConfigError(
+            f"--{'midi' if midi else 'score'} needs a score, and {model!r} composes sound without "
+            "one; expected --model synth"
+        )
+    for line in understood_lines(prompt):
+        console.note(line)
+    if to_stdout:
+        rate = sample_rate or composer.sample_rate
+        kind = "FLOAT_LE" if bit_depth == 32 else "S16_LE"
+        console.note(
+            f"raw PCM: {kind}, {rate} Hz, {channels or composer.renderer.channels} channels"
+        )
+    pace = composing.Pace(plan.samples, composer.sample_rate)
+    with composing.shown_pace(pace) as tell:
+        if to_stdout:
+            stream_pcm(composer, request, sys.stdout.buffer, form, tell)
+            _write_score(plan.score, midi, score_file)
+            return
+        if stream:
+            delivered = deliver_growing(composer, request, form, tell)
+        else:
+            delivered = deliver(composer, [request], [form], tell)[0]
+    _write_score(delivered.score, midi, score_file)
+    factor = (time.perf_counter() - loaded) / delivered.seconds
+    if as_json:
+        result = {"outputs": [delivered.to_dict()], "real_time_factor": round(factor, 4)}
+        console.print_json(json.dumps(result))
+        return
+    console.print_text("\n".join(delivered_lines(delivered)))
+    console.note(
+        f"{factor:.2f} x real time ({summary.clock(delivered.seconds)} of sound), "
+        f"loading {loaded - started:.1f} s"
+    )
+
+
+def delivered_lines(delivered: Delivered) -> list[str]:
+    """What was made, for people: asked for and measured, notes, where it lies."""
+    lines = [f"{delivered.provenance['model']}, seed {delivered.seed}"]
+    for name, one in delivered.adherence.items():
+        assert isinstance(one, dict), "adherence is plain data"
+        asked, measured = one["requested"], one["measured"]
+        verdict = "ok" if one["ok"] else "missed"
+        lines.append(f"{name}: asked {asked}, measured {measured} ({verdict})")
+    lines += [f"note: {note}" for note in delivered.notes]
+    return [*lines, str(delivered.path)]
+
+
+def understood_lines(prompt: str) -> list[str]:
+    """What the prompt was understood to say, for people."""
+    from antiphon.compose.understanding import understand
+
+    found = [str(piece) for piece in understand(prompt).pieces]
+    return [f"understood: {'; '.join(found)}"] if found else []
+
+
+def _write_score(score: Score | None, midi: Path | None, score_file: Path | None) -> None:
+    if score is not None and midi is not None:
+        from antiphon.midi import write_midi
+
+        write_midi(score, midi)
+    if score is not None and score_file is not None:
+        from antiphon.files import atomic_write
+
+        atomic_write(score_file, score.to_json().encode())

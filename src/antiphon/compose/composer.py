@@ -1,0 +1,152 @@
+"""Words in, music out: `load_composer`, and what it gives for every kind of model.
+
+composer = antiphon.load_composer("musicgen-small/")
+piece = composer.generate("upbeat jazz with saxophone", duration_seconds=20, seed=7)
+antiphon.audio.write("a.wav", piece.waveform)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from antiphon.audio import Waveform
+from antiphon.compose.requests import Performance, Plan, Renderer, Request
+from antiphon.compose.sampling import Sampling
+from antiphon.controls import Controls
+from antiphon.score import Score
+
+if TYPE_CHECKING:
+    from antiphon.analysis import Adherence
+    from antiphon.compose.musicgen import LoadOptions
+    from antiphon.facts import Facts
+
+SYNTH = "synth"  # the model's name for which the arranger and the synth answer
+_RANDOM_SEEDS = 1_000_000  # short enough to be read out
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What was composed: the sound, what was asked and what is measured in it.
+
+    `provenance` holds model, revision, licence, prompt, text, seed, settings and version.
+    """
+
+    waveform: Waveform
+    seed: int
+    requested: Mapping[str, object]
+    facts: Facts
+    adherence: Mapping[str, Adherence]
+    score: Score | None
+    provenance: Mapping[str, object]
+    notes: tuple[str, ...]
+
+
+class Composer:
+    """A model, loaded once, for many pieces."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self.renderer = renderer
+
+    @property
+    def sample_rate(self) -> int:
+        """Of its sound, in Hz."""
+        return self.renderer.sample_rate
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        duration_seconds: float | None = None,
+        seed: int | None = None,
+        controls: Controls | None = None,
+        sampling: Sampling | None = None,
+        negative: str | None = None,
+    ) -> Piece:
+        """Compose one piece; a seed of None is drawn and is in the result.
+
+        Raises ConfigError for what is out of range, EngineError if the model fails.
+        """
+        controls = controls or Controls()
+        if duration_seconds is not None:
+            controls = replace(controls, duration_seconds=duration_seconds)
+        request = Request(
+            prompt,
+            secrets.randbelow(_RANDOM_SEEDS) if seed is None else seed,
+            controls,
+            sampling or Sampling(),
+            negative,
+        )
+        return self.compose([request])[0]
+
+    def compose(self, requests: Sequence[Request]) -> tuple[Piece, ...]:
+        """Compose pieces side by side; they must have one `batch_key`."""
+        performance = self.renderer.perform(requests)
+        sound = collect(performance)
+        return tuple(
+            self.piece(request, plan, Waveform(samples, self.sample_rate))
+            for request, plan, samples in zip(requests, performance.plans, sound, strict=True)
+        )
+
+    def piece(self, request: Request, plan: Plan, waveform: Waveform) -> Piece:
+        """The finished piece: its sound is measured against the wishes."""
+        from antiphon.analysis import adherence, measure
+
+        facts = measure(waveform)
+        return Piece(
+            waveform=waveform,
+            seed=request.seed,
+            requested=plan.wishes.to_dict(),
+            facts=facts,
+            adherence=adherence(plan.wishes, facts),
+            score=plan.score,
+            provenance=self.provenance(request, plan),
+            notes=plan.notes,
+        )
+
+    def provenance(self, request: Request, plan: Plan) -> Mapping[str, object]:
+        """What a piece was made from, as it goes into its file and beside it."""
+        from antiphon import __version__
+
+        return {
+            **self.renderer.provenance(request),
+            "prompt": request.prompt,
+            "text": plan.text,
+            "seed": request.seed,
+            "version": __version__,
+        }
+
+
+def collect(performance: Performance) -> list[np.ndarray]:
+    """All sound of a performance, [C, T] for each piece."""
+    parts: list[list[np.ndarray]] = [[] for _ in performance.plans]
+    for block in performance.blocks():
+        parts[block.item].append(block.samples)
+    return [np.concatenate(blocks, axis=1) for blocks in parts]
+
+
+def load_composer(
+    spec: str | Path | None = None,
+    options: LoadOptions | None = None,
+    *,
+    models: Path | None = None,
+) -> Composer:
+    """A composer: a MusicGen checkpoint by its folder or hub name; None or "synth" for the arranger
+    and the built-in instruments.
+
+    `models` is where models lie (None: the setting). Raises ModelMissingError for a model that is
+    not here, ModelError for one that cannot be loaded or is of another kind.
+    """
+    if spec is None or str(spec) == SYNTH:
+        from antiphon.compose.playing import Synth
+
+        return Composer(Synth())
+    from antiphon.compose.musicgen import LoadOptions, load_musicgen
+    from antiphon.models import find
+
+    return Composer(load_musicgen(find(spec, models), options or LoadOptions()))

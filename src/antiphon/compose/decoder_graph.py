@@ -1,0 +1,220 @@
+"""MusicGen's decoder (Copet et al. 2023) as two ONNX graphs: what a prompt costs once, and a step.
+
+Written node by node so that the KV cache is one buffer (GroupQueryAttention with past and present
+bound to the same memory), q, k and v are one product, and matrices can be 8-bit. Shapes: I items,
+R rows (one per item and branch of guidance), X rows with cross-attention, S steps, K codebooks,
+D width, H heads, L text tokens, M the capacity of the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.graphs import GraphWriter, Precision, Shape
+from antiphon.compose.weights import Float32, Weights
+
+STEP, CONDITION = "step", "condition"  # the names of the two graphs
+_DECODER = "decoder.model.decoder."
+_ALL = (1 << 63) - 1  # as the end of a slice
+
+
+def write_decoder(
+    folder: Path,
+    weights: Weights,
+    config: MusicGenConfig,
+    precision: Precision,
+    on_layer: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write both graphs into `folder`; `on_layer` is told how many layers of how many are done."""
+    condition = GraphWriter(folder, CONDITION, precision)
+    _write_condition(condition, weights, config)
+    step = GraphWriter(folder, STEP, precision)
+    _write_step(step, weights, config, on_layer)
+
+
+def has_8bit_cache(precision: Precision) -> bool:
+    """Whether keys and values are kept in 8 bits, too: with 8-bit weights they are most of what a
+    step of a long piece reads."""
+    return precision != "fp32"
+
+
+def positions(count: int, width: int) -> Float32:
+    """Sinusoidal positions [count, D], cosines first (Vaswani et al. 2017, as in tensor2tensor).
+
+    In float32 throughout, as transformers computes them.
+    """
+    half = width // 2
+    rate = np.float32(-math.log(10000) / (half - 1))
+    frequencies = np.exp(np.arange(half, dtype=np.float32) * rate)
+    angles = np.arange(count, dtype=np.float32)[:, None] * frequencies
+    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _write_condition(graph: GraphWriter, weights: Weights, config: MusicGenConfig) -> None:
+    """text [1, L, W] (and chroma [1, F, bins]) -> what the step attends to.
+
+    With cross-attention: `key_0` [1, H, D / H, L], scaled, and `value_0` [1, H, L, D / H], and so
+    on. With a prefix: `prefix` [1, F + L, D].
+    """
+    decoder = config.decoder
+    text = graph.input("text", "float", [1, "L", config.text.width])
+    text = _projected(graph, weights, text, "enc_to_dec_proj")
+    if decoder.prefix:
+        chroma = graph.input("chroma", "float", [1, "F", config.chroma_bins or 0])
+        chroma = _projected(graph, weights, chroma, "audio_enc_to_dec_proj")
+        graph.output("prefix", "float", [1, "P", decoder.width])
+        graph.node("Concat", chroma, text, name="prefix", axis=1)
+        graph.save()
+        return
+    heads = graph.constant([0, 0, decoder.heads, decoder.head_width])
+    scale = graph.constant(np.array(decoder.head_width**-0.5, np.float32))
+    for number in range(decoder.layers):
+        layer = weights.below(f"{_DECODER}layers.{number}.encoder_attn.")
+        both = [layer.read("k_proj.weight"), layer.read("v_proj.weight")]
+        product = graph.linear(text, np.concatenate(both))
+        split = (f"keys_{number}", f"values_{number}")
+        graph.node("Split", product, outputs=split, axis=-1, num_outputs=2)
+        keys, values = (graph.node("Reshape", name, heads) for name in split)
+        keys = graph.node("Transpose", keys, perm=[0, 2, 3, 1])
+        graph.node("Mul", keys, scale, name=f"key_{number}")
+        graph.node("Transpose", values, name=f"value_{number}", perm=[0, 2, 1, 3])
+        key_shape: Shape = [1, decoder.heads, decoder.head_width, "L"]
+        value_shape: Shape = [1, decoder.heads, "L", decoder.head_width]
+        graph.output(f"key_{number}", "float", key_shape)
+        graph.output(f"value_{number}", "float", value_shape)
+    graph.save()
+
+
+def _projected(graph: GraphWriter, weights: Weights, x: str, name: str) -> str:
+    """x [..., W] -> [..., D]; the same where the checkpoint has no projection."""
+    if f"{name}.weight" not in weights:
+        return x
+    # In fp32: it is small, and everything stands on it.
+    product = graph.node("MatMul", x, graph.constant(weights.read(f"{name}.weight").T))
+    return graph.node("Add", product, graph.constant(weights.read(f"{name}.bias")))
+
+
+def _write_step(
+    graph: GraphWriter,
+    weights: Weights,
+    config: MusicGenConfig,
+    on_layer: Callable[[int, int], None] | None,
+) -> None:
+    """tokens [I, S, K] -> logits [R, K * V] of the last step, and S more positions in the cache.
+
+    A token is a row of one table: codebook k's entry c is k * (V + 1) + c, its V the start token;
+    the row after the last is zero, for positions that hold no codes but `extra` [R or 1, S or 1,
+    D], which is added to the embedding. `row_item` says which item a row shows, `cross_rows` which
+    rows attend to the text, `row_cross` which of these results (the one after the last is zero) is
+    added to a row: a branch without text costs nothing there. The `attended_i`, which nobody
+    fetches but who looks for numbers that are not finite, tell in which layer they came up.
+    """
+    decoder = config.decoder
+    d, k = decoder.width, decoder.codebooks
+    tokens = graph.input("tokens", "int64", ["I", "S", k])
+    row_item = graph.input("row_item", "int64", ["R"])
+    extra = graph.input("extra", "float", ["R1", "S1", d])
+    position = graph.input("position", "int64", ["R", "S"])
+    graph.input("last", "int32", ["R"])  # the index of the newest position in the cache
+    graph.input("longest", "int32", [])
+    graph.input("new", "int32", ["R"])  # of the S positions, how many are not padding
+    if not decoder.prefix:
+        graph.input("cross_rows", "int64", ["X"])
+        graph.input("row_cross", "int64", ["R"])
+        graph.input("cross_mask", "float", ["X", 1, 1, "L"])
+
+    tables = [weights.read(f"{_DECODER}embed_tokens.{number}.weight") for number in range(k)]
+    table = graph.constant(np.concatenate([*tables, np.zeros((1, d), np.float32)]))
+    embedded = graph.node("Gather", table, tokens)  # [I, S, K, D]
+    # Not ReduceSum: it adds in another order where there is one item than where there are more.
+    parts = [f"embedded_{number}" for number in range(k)]
+    graph.node("Split", embedded, outputs=parts, axis=2, num_outputs=k)
+    x = graph.node("Squeeze", graph.node("Sum", *parts), graph.constant([2]))
+    x = graph.node("Gather", x, row_item)  # [R, S, D]
+    x = graph.node("Add", x, extra)
+    place = graph.node("Gather", graph.constant(positions(decoder.max_positions, d)), position)
+    x = graph.node("Add", x, place)
+    for number in range(decoder.layers):
+        x = _layer(graph, weights.below(f"{_DECODER}layers.{number}."), config, number, x)
+        if on_layer:
+            on_layer(number + 1, decoder.layers)
+    ends = [graph.constant([-1]), graph.constant([_ALL]), graph.constant([1])]
+    x = graph.node("Slice", x, *ends)  # the heads are large: only the last step goes through them
+    x = _norm(graph, weights.below(f"{_DECODER}layer_norm."), x)
+    heads = [weights.read(f"decoder.lm_heads.{number}.weight") for number in range(k)]
+    logits = graph.linear(x, np.concatenate(heads))
+    graph.node("Squeeze", logits, graph.constant([1]), name="logits")
+    graph.output("logits", "float", ["R", k * decoder.card])
+    graph.save()
+
+
+def _layer(graph: GraphWriter, layer: Weights, config: MusicGenConfig, number: int, x: str) -> str:
+    """x [R, S, D] -> [R, S, D] by layer `number`: attention, attention to the text, two products,
+    each normalised before and added after."""
+    decoder = config.decoder
+    heads = decoder.heads
+    quantised = has_8bit_cache(graph.precision)
+    kind = "int8" if quantised else "float"
+    cache_shape: Shape = ["R", heads, "M", decoder.head_width]
+    scales = []
+    for name in ("key", "value"):
+        graph.input(f"past_{name}_{number}", kind, cache_shape)
+        graph.output(f"present_{name}_{number}", kind, cache_shape)
+        if quantised:
+            shape = [1, heads, 1, decoder.head_width]
+            scales.append(graph.input(f"{name}_scale_{number}", "float", shape))
+    quantisation: dict[str, int | str] = {
+        "k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8
+    }  # fmt: skip
+
+    normed = _norm(graph, layer.below("self_attn_layer_norm."), x)
+    qkv = [layer.read(f"self_attn.{name}_proj.weight") for name in "qkv"]
+    attended = graph.node(
+        "GroupQueryAttention",
+        graph.linear(normed, np.concatenate(qkv)), "", "",
+        f"past_key_{number}", f"past_value_{number}",
+        "last", "longest", *[""] * 5, *(scales or ["", ""]), "", "", "new",
+        outputs=[f"attended_{number}", f"present_key_{number}", f"present_value_{number}"],
+        ours=True, num_heads=heads, kv_num_heads=heads, scale=decoder.head_width**-0.5,
+        **(quantisation if quantised else {}),  # type: ignore[arg-type]
+    )  # fmt: skip
+    graph.output(f"attended_{number}", "float", ["R", "S", decoder.width])
+    x = graph.node("Add", x, graph.linear(attended, layer.read("self_attn.out_proj.weight")))
+    if not decoder.prefix:
+        x = graph.node("Add", x, _cross_attention(graph, layer, config, number, x))
+    normed = _norm(graph, layer.below("final_layer_norm."), x)
+    wide = graph.node("Gelu", graph.linear(normed, layer.read("fc1.weight")))
+    return graph.node("Add", x, graph.linear(wide, layer.read("fc2.weight")))
+
+
+def _cross_attention(
+    graph: GraphWriter, layer: Weights, config: MusicGenConfig, number: int, x: str
+) -> str:
+    """x [R, S, D] -> what attention to the text adds to it, [R, S, D]."""
+    decoder = config.decoder
+    key = graph.input(f"key_{number}", "float", ["X", decoder.heads, decoder.head_width, "L"])
+    value = graph.input(f"value_{number}", "float", ["X", decoder.heads, "L", decoder.head_width])
+    apart = graph.constant([0, 0, decoder.heads, decoder.head_width])
+    together = graph.constant([0, 0, decoder.width])
+
+    shown = graph.node("Gather", x, "cross_rows")  # [X, S, D]
+    normed = _norm(graph, layer.below("encoder_attn_layer_norm."), shown)
+    query = graph.linear(normed, layer.read("encoder_attn.q_proj.weight"))
+    query = graph.node("Transpose", graph.node("Reshape", query, apart), perm=[0, 2, 1, 3])
+    scores = graph.node("Add", graph.node("MatMul", query, key), "cross_mask")  # [X, H, S, L]
+    shares = graph.node("Softmax", scores, axis=-1)
+    mixed = graph.node("Transpose", graph.node("MatMul", shares, value), perm=[0, 2, 1, 3])
+    mixed = graph.node("Reshape", mixed, together)
+    added = graph.linear(mixed, layer.read("encoder_attn.out_proj.weight"))
+    # One more row, of zeros, for the branches that do not attend to any text.
+    padded = graph.node("Pad", added, graph.constant([0, 0, 0, 1, 0, 0]))
+    return graph.node("Gather", padded, "row_cross")
+
+
+def _norm(graph: GraphWriter, part: Weights, x: str) -> str:
+    return graph.layer_norm(x, part.read("weight"), part.read("bias"))

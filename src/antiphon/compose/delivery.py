@@ -1,0 +1,425 @@
+"""Composed sound into files: first beside its place as it comes, then at its level and in its form.
+
+Memory does not grow with the length of a piece.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from antiphon.analysis import adherence, measure
+from antiphon.analysis.level import LevelMeter
+from antiphon.audio import FloatArray, Resampler, check_form, growing, write
+from antiphon.compose.composer import Composer
+from antiphon.compose.requests import Performance, Plan, Request
+from antiphon.errors import ConfigError, StorageError
+from antiphon.files import atomic_write, storage_error
+from antiphon.score import Score
+
+SAMPLE_RATES = (16_000, 24_000, 32_000, 44_100, 48_000)
+OPUS_RATE = 48_000  # Hz; Opus knows neither 32,000 nor 44,100
+PEAK_DBTP = -1.0  # what a piece may reach after its level was changed (EBU R 128)
+LOUDNESS_LUFS = (-40.0, -5.0)
+_BLOCK_SAMPLES = 65_536
+_COMMENT_BYTES = 2_000  # libsndfile reads no longer one in WAV, and no Opus file with 50 kB
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a piece is written. None leaves it to the model (rate, channels) or the file's suffix.
+
+    `loudness_lufs` is what the whole piece is brought to, `fade_seconds` how long it fades out at
+    the end. Raises ConfigError for values that no file takes.
+    """
+
+    path: Path
+    format: str | None = None
+    sample_rate: int | None = None
+    bit_depth: int | None = None
+    channels: int | None = None
+    loudness_lufs: float | None = None
+    fade_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.sample_rate not in (None, *SAMPLE_RATES):
+            raise ConfigError(
+                f"sample rate is {self.sample_rate}; expected one of "
+                f"{', '.join(f'{rate}' for rate in SAMPLE_RATES)}"
+            )
+        if self.channels not in (None, 1, 2):
+            raise ConfigError(f"channels is {self.channels}; expected 1 or 2")
+        low, high = LOUDNESS_LUFS
+        if self.loudness_lufs is not None and not low <= self.loudness_lufs <= high:
+            raise ConfigError(
+                f"loudness is {self.loudness_lufs:g} LUFS; expected {low:g} to {high:g}, as in -14"
+            )
+        if not 0 <= self.fade_seconds <= 60:
+            raise ConfigError(f"fade is {self.fade_seconds:g} s; expected 0 to 60")
+
+    def fitted(self, sample_rate: int, channels: int) -> Form:
+        """With the model's rate and channels where none are given. Raises ConfigError for what the
+        format cannot hold and for a description that would take another file's place, StorageError
+        where there is no folder to write into."""
+        suffix = (self.format or self.path.suffix.removeprefix(".")).lower()
+        own_rate = OPUS_RATE if suffix == "opus" else sample_rate
+        form = Form(
+            **asdict(self)
+            | {
+                "sample_rate": self.sample_rate or own_rate,
+                "channels": self.channels or channels,
+            }
+        )
+        check_form(
+            form.path,
+            sample_rate=form.sample_rate or own_rate,
+            channels=form.channels or channels,
+            format=form.format,
+            bit_depth=form.bit_depth,
+        )
+        if not form.path.parent.is_dir():
+            raise StorageError(
+                f"cannot write {str(form.path)!r}: there is no folder {str(form.path.parent)!r}; "
+                "create it first"
+            )
+        _require_place_for_sidecar(form.path)
+        return form
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """One written piece, as it goes into results."""
+
+    path: Path
+    seconds: float
+    seed: int
+    requested: Mapping[str, object]
+    measured: Mapping[str, object]
+    adherence: Mapping[str, object]
+    score: Score | None
+    provenance: Mapping[str, object]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data under the names of the JSON output."""
+        return vars(self) | {
+            "path": str(self.path),
+            "score": None if self.score is None else json.loads(self.score.to_json()),
+            "notes": list(self.notes),
+        }
+
+
+def sidecar(path: Path) -> Path:
+    """The JSON beside a sound file: what it was made from."""
+    return path.with_suffix(".json")
+
+
+def _require_place_for_sidecar(path: Path) -> None:
+    """Raise ConfigError if there is a file already that is none of ours, or is the sound itself."""
+    place = sidecar(path)
+    if place == path:
+        raise ConfigError(
+            f"{str(path)!r} is where the description of the sound goes; give the sound another "
+            "name, such as one with the suffix of its format"
+        )
+    try:
+        known = json.loads(place.read_bytes())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RecursionError):
+        known = None
+    if not isinstance(known, dict) or "provenance" not in known:
+        raise ConfigError(
+            f"{str(place)!r} lies where the description of {path.name!r} goes, and is another "
+            "file; give the sound another name"
+        )
+
+
+def write_sidecar(delivered: Delivered) -> None:
+    """Write the description of a piece beside it. Raises StorageError."""
+    plain = delivered.to_dict() | {"path": delivered.path.name}
+    text = json.dumps(plain, ensure_ascii=False, indent=1)
+    atomic_write(sidecar(delivered.path), (text + "\n").encode("utf-8", "backslashreplace"))
+
+
+def deliver(
+    composer: Composer,
+    requests: Sequence[Request],
+    forms: Sequence[Form],
+    on_samples: Callable[[int], None] | None = None,
+) -> tuple[Delivered, ...]:
+    """Compose the pieces side by side and write each with its sidecar; `on_samples` is told of
+    every block how long it is.
+
+    Everything that can be refused is refused before anything is computed. A file appears whole or
+    not at all. Raises ConfigError, EngineError, StorageError (DiskFullError).
+    """
+    renderer = composer.renderer
+    forms = [form.fitted(renderer.sample_rate, renderer.channels) for form in forms]
+    performance = renderer.perform(requests)
+    with ExitStack() as stack:
+        spools = [
+            stack.enter_context(
+                _Spool(form, form.channels or renderer.channels, renderer.sample_rate, plan.samples)
+            )
+            for form, plan in zip(forms, performance.plans, strict=True)
+        ]
+        for block in performance.blocks():
+            spools[block.item].add(block.samples)
+            if on_samples:
+                on_samples(block.samples.shape[1])
+        return tuple(
+            _finish(composer, request, plan, form, spool)
+            for request, plan, form, spool in zip(
+                requests, performance.plans, forms, spools, strict=True
+            )
+        )
+
+
+def deliver_growing(
+    composer: Composer,
+    request: Request,
+    form: Form,
+    on_samples: Callable[[int], None] | None = None,
+) -> Delivered:
+    """Compose one piece into a file that grows as it goes; what is there at an interruption stays
+    and can be played. Its level is what the model gives: beyond full scale it is clipped, and the
+    result says so.
+    """
+    if form.loudness_lufs is not None or form.fade_seconds:
+        raise ConfigError(
+            "loudness and fade need the whole piece, and a stream has only its beginning; leave "
+            "out --stream, or them"
+        )
+    renderer = composer.renderer
+    form = form.fitted(renderer.sample_rate, renderer.channels)
+    performance = renderer.perform([request])
+    plan = performance.plans[0]
+    provenance = composer.provenance(request, plan)
+    clipped = 0
+    with growing(
+        form.path,
+        sample_rate=form.sample_rate or renderer.sample_rate,
+        channels=form.channels or renderer.channels,
+        format=form.format,
+        bit_depth=form.bit_depth,
+        metadata=_metadata(plan, provenance),
+    ) as add:
+        for samples in _formed(_spoken(performance, on_samples), form, renderer.sample_rate):
+            clipped += int((np.abs(samples) > 1.0).sum()) if form.bit_depth != 32 else 0
+            add(samples)
+    notes = (f"{clipped} samples were beyond full scale and are clipped",) if clipped else ()
+    return _delivered(request, plan, form.path, provenance, notes)
+
+
+def stream_pcm(
+    composer: Composer,
+    request: Request,
+    file: BinaryIO,
+    form: Form,
+    on_samples: Callable[[int], None] | None = None,
+) -> Plan:
+    """Compose one piece as bare PCM into an open file, such as a player's pipe: 16-bit little
+    endian, or float32 for a bit depth of 32, channels interleaved."""
+    if form.bit_depth not in (None, 16, 32):
+        raise ConfigError(f"bit depth is {form.bit_depth}; expected for raw PCM: 16 or 32 (float)")
+    performance = composer.renderer.perform([request])
+    blocks = _spoken(performance, on_samples)
+    for samples in _formed(blocks, form, composer.renderer.sample_rate):
+        if form.bit_depth == 32:
+            data = samples.T.astype("<f4").tobytes()
+        else:
+            data = np.rint(np.clip(samples.T, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
+        file.write(data)
+        file.flush()
+    return performance.plans[0]
+
+
+class _Spool:
+    """A piece as it comes, with the channels and the fade of its file, in a nameless file beside
+    its place; and how loud it is."""
+
+    def __init__(self, form: Form, channels: int, sample_rate: int, total: int) -> None:
+        self._path = form.path
+        self._channels = channels
+        self._fade = round(form.fade_seconds * sample_rate)
+        self._total = total
+        try:
+            self._file = tempfile.TemporaryFile(dir=form.path.parent)  # noqa: SIM115 - see __exit__
+        except OSError as error:
+            raise storage_error("write", form.path, error) from error
+        self.meter = LevelMeter(sample_rate, channels)
+        self._highest = 0.0
+        self._sample_rate = sample_rate
+        self.samples = 0
+
+    def __enter__(self) -> _Spool:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        with suppress(OSError):  # on a full disk what is left in the buffer cannot be written
+            self._file.close()
+
+    def add(self, block: FloatArray) -> None:
+        block = self._faded(_mixed(block, self._channels))
+        try:
+            self._file.write(np.ascontiguousarray(block.T).tobytes())
+        except OSError as error:
+            raise storage_error("write", self._path, error) from error
+        self.meter.push(block)
+        self._highest = max(self._highest, float(np.abs(block).max(initial=0.0)))
+        self.samples += block.shape[1]
+
+    def peak(self, sample_rate: int | None) -> float:
+        """The highest sample; at another rate it may be one that lies between them."""
+        between = self.meter.loudness().true_peak_dbtp
+        if sample_rate in (None, self._sample_rate) or between is None:
+            return self._highest
+        return max(self._highest, float(10 ** (between / 20)))
+
+    def _faded(self, block: FloatArray) -> FloatArray:
+        """The last samples of the piece fall to nothing."""
+        left = self._total - self.samples
+        if not self._fade or left - block.shape[1] >= self._fade:
+            return block
+        fall = np.arange(left, left - block.shape[1], -1) / self._fade
+        return block * np.minimum(fall, 1.0).astype(np.float32)
+
+    def blocks(self) -> Iterator[FloatArray]:
+        size = _BLOCK_SAMPLES * self._channels * 4
+        try:
+            self._file.seek(0)
+            while data := self._file.read(size):
+                yield np.frombuffer(data, np.float32).reshape(-1, self._channels).T
+        except OSError as error:
+            raise storage_error("write", self._path, error) from error
+
+
+def _finish(
+    composer: Composer, request: Request, plan: Plan, form: Form, spool: _Spool
+) -> Delivered:
+    assert spool.samples == plan.samples, f"{spool.samples} samples of {plan.samples} planned"
+    gain, notes = _gain(form, spool)
+    provenance = composer.provenance(request, plan)
+    rate = composer.renderer.sample_rate
+    scaled = (block * np.float32(gain) for block in spool.blocks())
+    write(
+        form.path,
+        _formed(scaled, form, rate),
+        sample_rate=form.sample_rate or rate,
+        format=form.format,
+        bit_depth=form.bit_depth,
+        metadata=_metadata(plan, provenance),
+    )
+    return _delivered(request, plan, form.path, provenance, notes)
+
+
+def _gain(form: Form, spool: _Spool) -> tuple[float, tuple[str, ...]]:
+    """The factor that brings a piece to its loudness, or only below full scale."""
+    ceiling = 10 ** (PEAK_DBTP / 20)
+    if form.loudness_lufs is None:
+        peak = spool.peak(form.sample_rate)
+        if peak <= 1.0 or form.bit_depth == 32:
+            return 1.0, ()
+        gain = ceiling / peak
+        return gain, (
+            f"turned down by {-20 * np.log10(gain):.1f} dB, which keeps it from clipping",
+        )
+    loudness = spool.meter.loudness()
+    if loudness.integrated_lufs is None or loudness.true_peak_dbtp is None:
+        return 1.0, ("the loudness cannot be measured: it is left as it is",)
+    wanted = form.loudness_lufs - loudness.integrated_lufs
+    possible = PEAK_DBTP - loudness.true_peak_dbtp
+    if wanted <= possible:
+        return float(10 ** (wanted / 20)), ()
+    reached = loudness.integrated_lufs + possible
+    return float(10 ** (possible / 20)), (
+        f"{form.loudness_lufs:g} LUFS would clip: it is {reached:.1f} LUFS, with peaks at "
+        f"{PEAK_DBTP:g} dBTP",
+    )
+
+
+def _formed(blocks: Iterator[FloatArray], form: Form, sample_rate: int) -> Iterator[FloatArray]:
+    """Blocks with the channels and at the rate of the file."""
+    resampler: Resampler | None = None
+    for block in blocks:
+        block = _mixed(block, form.channels or block.shape[0])
+        if resampler is None:
+            resampler = Resampler(sample_rate, form.sample_rate or sample_rate, block.shape[0])
+        yield resampler.process(block)
+    if resampler is not None:
+        yield resampler.flush()
+
+
+def _mixed(block: FloatArray, channels: int) -> FloatArray:
+    """[C, n] mixed down, or the same on every side."""
+    if block.shape[0] == channels:
+        return block
+    return np.repeat(block.mean(axis=0, keepdims=True), channels, axis=0)
+
+
+def _spoken(
+    performance: Performance, on_samples: Callable[[int], None] | None
+) -> Iterator[FloatArray]:
+    for block in performance.blocks():
+        if on_samples:
+            on_samples(block.samples.shape[1])
+        yield block.samples
+
+
+def _metadata(plan: Plan, provenance: Mapping[str, object]) -> dict[str, str]:
+    """What the file itself says of its making; of long texts their beginning, as the sidecar has
+    them whole."""
+    for length in (10_000, 400, 100, 30):
+        said = json.dumps(_shortened(provenance, length), ensure_ascii=False)
+        comment = said.encode("utf-8", "backslashreplace")
+        if len(comment) <= _COMMENT_BYTES:
+            break
+    return {"genre": plan.wishes.genre or "", "comment": comment.decode()}
+
+
+def _shortened(value: object, length: int) -> object:
+    """Plain data with every text in it cut."""
+    if isinstance(value, Mapping):
+        return {name: _shortened(inner, length) for name, inner in value.items()}
+    if isinstance(value, str) and len(value) > length:
+        return value[: length - 1] + "…"
+    return value
+
+
+def _delivered(
+    request: Request,
+    plan: Plan,
+    path: Path,
+    provenance: Mapping[str, object],
+    notes: tuple[str, ...],
+) -> Delivered:
+    """Measure what was written, and write the sidecar."""
+    facts = measure(path)
+    judged = adherence(plan.wishes, facts)
+    delivered = Delivered(
+        path=path,
+        seconds=facts.duration_seconds,
+        seed=request.seed,
+        requested=plan.wishes.to_dict(),
+        measured={
+            "tempo": facts.tempo.bpm,
+            "key": facts.key.name,
+            "metre": facts.metre.beats_per_bar,
+            "duration": facts.duration_seconds,
+            "loudness": facts.loudness.integrated_lufs,
+        },
+        adherence={name: asdict(one) for name, one in judged.items()},
+        score=plan.score,
+        provenance=provenance,
+        notes=(*plan.notes, *notes),
+    )
+    write_sidecar(delivered)
+    return delivered

@@ -1,0 +1,63 @@
+"""The seam to what computes MusicGen's decoder: the loop that writes codes knows no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.patterns import Codes
+from antiphon.compose.sampling import Sampling
+from antiphon.compose.weights import Float32
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """One thing that an item is conditioned on.
+
+    `text` [L, W]: the states of a prompt; None: of no prompt, whose states are zeros.
+    `chroma` [F, bins]: the melody, for checkpoints that know one.
+    """
+
+    text: Float32 | None
+    chroma: Float32 | None = None
+
+
+class DecoderSession(Protocol):
+    """Several items on their way through the decoder, step by step. I items, K codebooks."""
+
+    def feed(self, codes: Codes) -> None:
+        """Take in steps [I, K, S] that are known already."""
+
+    def logits(self, codes: Codes) -> Float32:
+        """Take in one step [I, K]; the guided logits [I, K, V] of the next.
+
+        Raises EngineError if they are not finite, naming step and layer.
+        """
+
+    def next_codes(self, codes: Codes, draws: NDArray[np.float64]) -> Codes:
+        """Take in one step [I, K] and choose the next [I, K] at `draws` [I, K] from [0, 1)."""
+
+
+class DecoderEngine(Protocol):
+    """A loaded decoder."""
+
+    config: MusicGenConfig
+
+    def begin(
+        self,
+        items: Sequence[Sequence[Branch]],
+        weights: tuple[float, ...],
+        sampling: Sampling,
+        steps: int,
+    ) -> DecoderSession:
+        """Start with these items, each with its branches in the order of `sampling.guided`, whose
+        weights are `weights`; at most `steps` steps will be fed.
+
+        On a processor the same item gives the same codes, bit for bit, alone and among others, on
+        any number of threads. Raises EngineError for more steps than the decoder has positions.
+        """

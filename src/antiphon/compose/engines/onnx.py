@@ -1,0 +1,375 @@
+"""MusicGen's decoder on processors, by onnxruntime: the graphs of `decoder_graph`, one KV buffer.
+
+I items, R rows (item and branch of guidance), K codebooks, D width, M capacity of the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from antiphon.compose import decoder_graph
+from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.engines import Branch
+from antiphon.compose.graphs import Precision, kept, open_graph
+from antiphon.compose.melody import no_melody
+from antiphon.compose.patterns import Codes
+from antiphon.compose.sampling import Sampling, choose, draws_of, guided
+from antiphon.compose.weights import Float32, Weights
+from antiphon.errors import EngineError
+
+# Known steps are taken in so many at a time: bounded memory, whatever the length of a prompt.
+_FEED_STEPS = 64
+# Sums over a text must not depend on how far its neighbours reach: they are taken in vectors of 16,
+# to which zeros may be appended.
+_TEXT_MULTIPLE = 16
+_SCALES_NAME = "cache_scales.npz"
+_INT8_MAX = 127.0
+_HEADROOM = 1.5  # of the range over the largest value that was seen: music is long
+_MIN_CALIBRATION_ROUNDS, _MAX_CALIBRATION_ROUNDS = 2, 8
+_CALIBRATION_STEPS = 48
+_CALIBRATION_POSITIONS = (0, 450, 1000, 1450)
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """What one step of an 8-bit cache is worth, [layers, H, D / H] each."""
+
+    keys: Float32
+    values: Float32
+
+
+class OnnxDecoder:
+    """Implements `DecoderEngine`. The rows of a product are computed two at a time by
+    onnxruntime's 8-bit kernels and a single one in another order, so rows come in pairs."""
+
+    def __init__(
+        self, folder: Path, config: MusicGenConfig, threads: int, scales: Scales | None = None
+    ) -> None:
+        """Load the graphs that `prepare` put into `folder`; `scales` of None are those there, if
+        the cache has any."""
+        self.config = config
+        self.folder = folder
+        self.scales = scales or read_scales(folder)
+        self._threads = threads
+        self._step = open_graph(folder, decoder_graph.STEP, threads)
+
+    @classmethod
+    def prepare(
+        cls,
+        weights: Weights,
+        config: MusicGenConfig,
+        precision: Precision,
+        *,
+        cache: Path,
+        content: str,
+        threads: int,
+        texts: Callable[[], Sequence[Float32]],
+        on_layer: Callable[[int, int], None] | None = None,
+    ) -> OnnxDecoder:
+        """Load a checkpoint's decoder; its graphs are written when they are not in `cache`, where
+        `content`, the fingerprint of the weights, finds them. `texts` gives states of usual
+        prompts, by which an 8-bit cache is calibrated.
+
+        Raises ModelError for weights that do not fit the config, StorageError.
+        """
+
+        def build(folder: Path) -> None:
+            decoder_graph.write_decoder(folder, weights, config, precision, on_layer)
+            if decoder_graph.has_8bit_cache(precision):
+                write_scales(folder, calibrated(folder, config, threads, texts()))
+
+        folder = kept(cache, f"decoder {precision} {config} {content}", build)
+        return cls(folder, config, threads)
+
+    def begin(
+        self,
+        items: Sequence[Sequence[Branch]],
+        weights: tuple[float, ...],
+        sampling: Sampling,
+        steps: int,
+    ) -> OnnxSession:
+        """See `DecoderEngine`."""
+        return OnnxSession(self, items, weights, sampling, steps)
+
+    def open_condition(self) -> onnxruntime.InferenceSession:
+        """The graph that is needed once for a piece, and not kept in memory meanwhile."""
+        return open_graph(self.folder, decoder_graph.CONDITION, self._threads)
+
+    def binding(self) -> onnxruntime.IOBinding:
+        return self._step.io_binding()
+
+    def run(self, binding: onnxruntime.IOBinding) -> None:
+        self._step.run_with_iobinding(binding)
+
+
+class OnnxSession:
+    """Implements `DecoderSession`."""
+
+    def __init__(
+        self,
+        engine: OnnxDecoder,
+        items: Sequence[Sequence[Branch]],
+        weights: tuple[float, ...],
+        sampling: Sampling,
+        steps: int,
+        first_position: int = 0,
+    ) -> None:
+        """`first_position` other than 0 is for calibration: what is fed counts from there."""
+        self._engine = engine
+        self._first_position = first_position
+        self._decoder = engine.config.decoder
+        self._weights = weights
+        self._sampling = sampling
+        self._items = len(items)
+        self._branches = len(weights) + 1
+        self._binding = engine.binding()
+        self._bound: dict[str, NDArray[np.generic]] = {}  # onnxruntime does not keep them alive
+        self._offsets = np.arange(self._decoder.codebooks) * (self._decoder.card + 1)
+        self._no_extra = np.zeros((1, 1, self._decoder.width), np.float32)
+        # Row r shows item r % I in branch r // I; an odd one out is paired with a copy of itself.
+        pairs = _paired(self._items * self._branches)
+        self._row_item = pairs % self._items
+        self._bind("row_item", self._row_item)
+        self._length = np.zeros(len(pairs), np.int64)  # positions of each row in the cache
+        branches = [items[row % self._items][row // self._items] for row in pairs]
+        condition = engine.open_condition()
+        prefixes: list[Float32] = []
+        if self._decoder.prefix:
+            prefixes = [
+                self._prefix(condition, b, items[i])
+                for b, i in zip(branches, self._row_item, strict=True)
+            ]
+        else:
+            self._bind_text(condition, branches)
+        capacity = steps + max((len(prefix) for prefix in prefixes), default=0)
+        if capacity > self._decoder.max_positions:
+            raise EngineError(
+                f"{capacity} positions are asked of a decoder that has "
+                f"{self._decoder.max_positions}; make the window shorter"
+            )
+        self._allocate(len(pairs), capacity)
+        if prefixes:
+            self._feed_prefixes(prefixes)
+
+    def feed(self, codes: Codes) -> None:
+        """See `DecoderSession`."""
+        for start in range(0, codes.shape[-1], _FEED_STEPS):
+            self._advance(codes[..., start : start + _FEED_STEPS])
+
+    def logits(self, codes: Codes) -> Float32:
+        """See `DecoderSession`."""
+        # [B * I, K * V]; copied, since the next step is written over it.
+        raw = self._advance(codes[..., None])[: self._items * self._branches].copy()
+        if not np.isfinite(raw).all():
+            raise EngineError(self._not_finite())
+        shape = (self._branches, self._items, self._decoder.codebooks, self._decoder.card)
+        return guided(raw.reshape(shape).transpose(1, 0, 2, 3), self._weights)
+
+    def next_codes(self, codes: Codes, draws: NDArray[np.float64]) -> Codes:
+        """See `DecoderSession`."""
+        return choose(self.logits(codes), draws, self._sampling)
+
+    def _advance(self, codes: Codes) -> Float32:
+        """[I, K, S] -> logits [R, K * V] of the last step."""
+        tokens = codes.transpose(0, 2, 1) + self._offsets  # [I, S, K]
+        new = np.full(len(self._length), codes.shape[-1], np.int64)
+        return self._run(tokens, self._no_extra, new)
+
+    def _run(self, tokens: Codes, extra: Float32, new: NDArray[np.int64]) -> Float32:
+        """`new` positions for each row, of which the longest has as many as `tokens` has steps."""
+        steps = tokens.shape[1]
+        total = self._length + new
+        self._bind("tokens", np.ascontiguousarray(tokens))
+        self._bind("extra", extra)
+        position = self._first_position + self._length[:, None] + np.arange(steps)
+        self._bind("position", np.minimum(position, self._decoder.max_positions - 1))
+        self._bind("last", (total - 1).astype(np.int32))
+        self._bind("longest", np.array(total.max(), np.int32))
+        self._bind("new", new.astype(np.int32))
+        self._engine.run(self._binding)
+        self._length = total
+        return self._logits
+
+    def _bind(self, name: str, values: NDArray[np.generic]) -> None:
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(values)
+        self._binding.bind_ortvalue_input(name, value)
+        self._bound[name] = values
+
+    def _allocate(self, rows: int, capacity: int) -> None:
+        """The cache: one buffer that is read and written in place; and room for the logits."""
+        decoder = self._decoder
+        shape = (rows, decoder.heads, capacity, decoder.head_width)
+        scales = self._engine.scales
+        for number in range(decoder.layers):
+            for name in ("key", "value"):
+                buffer = np.zeros(shape, np.float32 if scales is None else np.int8)
+                self._bind(f"past_{name}_{number}", buffer)
+                self._bind_output(f"present_{name}_{number}", buffer)
+                if scales is not None:
+                    of_layer = (scales.keys if name == "key" else scales.values)[number]
+                    self._bind(f"{name}_scale_{number}", of_layer[None, :, None])
+        self._logits = np.zeros((rows, decoder.codebooks * decoder.card), np.float32)
+        self._bind_output("logits", self._logits)
+
+    def _bind_output(self, name: str, values: NDArray[np.generic]) -> None:
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(values)
+        self._binding.bind_ortvalue_output(name, value)
+
+    def cached(self) -> Iterator[tuple[NDArray[np.generic], NDArray[np.generic]]]:
+        """Keys and values [R, H, M, D / H] of each layer, as far as they are filled; in 8 bits
+        where the cache is."""
+        filled = int(self._length.max())
+        for number in range(self._decoder.layers):
+            keys, values = (self._bound[f"past_{n}_{number}"] for n in ("key", "value"))
+            yield keys[:, :, :filled], values[:, :, :filled]
+
+    def _bind_text(
+        self, condition: onnxruntime.InferenceSession, branches: Sequence[Branch]
+    ) -> None:
+        """Keys and values of the texts, each computed alone; rows without a text attend to none."""
+        texts = [
+            (row, branch.text) for row, branch in enumerate(branches) if branch.text is not None
+        ]
+        decoder = self._decoder
+        row_cross = np.full(len(branches), len(_paired(len(texts))), np.int64)
+        row_cross[[row for row, _ in texts]] = np.arange(len(texts))
+        pairs = _paired(len(texts))
+        longest = max((len(text) for _, text in texts), default=1)
+        length = -(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE
+        shape = (len(pairs), decoder.heads, decoder.head_width, length)
+        keys = [np.zeros(shape, np.float32) for _ in range(decoder.layers)]
+        values = [np.zeros((*shape[:2], length, shape[2]), np.float32) for _ in keys]
+        mask = np.full((len(pairs), 1, 1, length), -np.inf, np.float32)
+        for place, number in enumerate(pairs):
+            text = texts[number][1]
+            padded = np.zeros((length, text.shape[1]), np.float32)
+            padded[: len(text)] = text
+            outputs = _conditions(condition, padded)
+            for layer in range(decoder.layers):
+                keys[layer][place] = outputs[f"key_{layer}"][0]
+                values[layer][place] = outputs[f"value_{layer}"][0]
+            mask[place, ..., : len(text)] = 0.0
+        self._bind("cross_rows", np.array([texts[number][0] for number in pairs], np.int64))
+        self._bind("row_cross", row_cross)
+        self._bind("cross_mask", mask)
+        for layer in range(decoder.layers):
+            self._bind(f"key_{layer}", keys[layer])
+            self._bind(f"value_{layer}", values[layer])
+
+    def _prefix(
+        self, condition: onnxruntime.InferenceSession, branch: Branch, item: Sequence[Branch]
+    ) -> Float32:
+        """What stands before the codes, [P, D]: chroma, then text; no text is zeros of the length
+        of the item's text, as transformers has it."""
+        assert branch.chroma is not None, "this checkpoint takes a melody"
+        length = max((len(b.text) for b in item if b.text is not None), default=0)
+        text = branch.text
+        if text is None:
+            text = np.zeros((length, self._engine.config.text.width), np.float32)
+        prefix: Float32 = _conditions(condition, text, branch.chroma)["prefix"][0]
+        if branch.text is None:
+            prefix[len(prefix) - length :] = 0.0  # after the projection, which has a bias
+        return prefix
+
+    def _feed_prefixes(self, prefixes: Sequence[Float32]) -> None:
+        """Rows may differ in length: the shorter are padded, and the padding does not count."""
+        no_codes = self._decoder.codebooks * (self._decoder.card + 1)  # the row of zeros
+        for start in range(0, max(map(len, prefixes)), _FEED_STEPS):
+            parts = [prefix[start : start + _FEED_STEPS] for prefix in prefixes]
+            steps = max(map(len, parts))
+            extra = np.zeros((len(parts), steps, self._decoder.width), np.float32)
+            for row, part in enumerate(parts):
+                extra[row, : len(part)] = part
+            shape = (self._items, steps, self._decoder.codebooks)
+            self._run(np.full(shape, no_codes), extra, np.array([len(part) for part in parts]))
+
+    def _not_finite(self) -> str:
+        """Which layer it began in: the step is taken again, and what each attends to looked at."""
+        rows, width = len(self._length), self._decoder.width
+        attended = [np.zeros((rows, 1, width), np.float32) for _ in range(self._decoder.layers)]
+        for number, buffer in enumerate(attended):
+            self._bind_output(f"attended_{number}", buffer)
+        self._engine.run(self._binding)
+        broken = [n for n, buffer in enumerate(attended) if not np.isfinite(buffer).all()]
+        where = f"in layer {broken[0]}" if broken else "after the attention of the last layer"
+        return (
+            f"the decoder gave numbers that are not finite at step {int(self._length.max()) - 1}, "
+            f"first {where} of {self._decoder.layers}; the weights are damaged ('antiphon models "
+            "verify' tells), or the precision is too low for them (--precision fp32)"
+        )
+
+
+def _conditions(
+    graph: onnxruntime.InferenceSession, text: Float32, chroma: Float32 | None = None
+) -> dict[str, Float32]:
+    """text [L, W] (and chroma [F, bins]) -> the named outputs of the condition graph."""
+    inputs = {"text": text[None]}
+    if chroma is not None:
+        inputs["chroma"] = chroma[None]
+    names = [output.name for output in graph.get_outputs()]
+    return dict(zip(names, graph.run(names, inputs), strict=True))
+
+
+def calibrated(
+    folder: Path, config: MusicGenConfig, threads: int, texts: Sequence[Float32]
+) -> Scales:
+    """The scales of an 8-bit cache, found by playing: a little from several places of a window.
+
+    The first guess is coarse; each round is played with the scales of the one before, and a channel
+    that was clipped gets twice the range. Deterministic.
+    """
+    decoder = config.decoder
+    shape = (decoder.layers, decoder.heads, decoder.head_width)
+    scales = Scales(np.ones(shape, np.float32), np.ones(shape, np.float32))
+    engine = OnnxDecoder(folder, config, threads, scales)
+    for number in range(_MAX_CALIBRATION_ROUNDS):
+        peaks = np.zeros((2, *shape), np.float32)
+        for text, first in zip(cycle(texts), _CALIBRATION_POSITIONS):
+            branches = _calibration_branches(config, text)
+            session = OnnxSession(engine, [branches], (3.0,), Sampling(), _CALIBRATION_STEPS, first)
+            draws = draws_of(first)
+            codes = np.full((1, decoder.codebooks), decoder.card)
+            for _ in range(_CALIBRATION_STEPS):
+                codes = session.next_codes(codes, draws.random(codes.shape))
+            for layer, pair in enumerate(session.cached()):
+                for side, cached in zip(peaks, pair, strict=True):
+                    largest = np.abs(cached.astype(np.int16)).max(axis=(0, 2))
+                    side[layer] = np.maximum(side[layer], largest)
+        clipped = peaks >= _INT8_MAX
+        ranges = np.maximum(peaks, 1.0) * np.where(clipped, 2.0, _HEADROOM)
+        found = (np.stack([scales.keys, scales.values]) * ranges / _INT8_MAX).astype(np.float32)
+        engine.scales = scales = Scales(found[0], found[1])
+        if number >= _MIN_CALIBRATION_ROUNDS and not clipped.any():
+            break
+    return scales
+
+
+def _calibration_branches(config: MusicGenConfig, text: Float32) -> tuple[Branch, Branch]:
+    chroma = None
+    if config.chroma_bins is not None and config.chroma_frames is not None:
+        chroma = no_melody(config.chroma_frames, config.chroma_bins)
+    return Branch(None, chroma), Branch(text, chroma)
+
+
+def write_scales(folder: Path, scales: Scales) -> None:
+    np.savez(folder / _SCALES_NAME, keys=scales.keys, values=scales.values)
+
+
+def read_scales(folder: Path) -> Scales | None:
+    """Those beside the graphs; None where the cache is not in 8 bits."""
+    if not (folder / _SCALES_NAME).is_file():
+        return None
+    with np.load(folder / _SCALES_NAME, allow_pickle=False) as arrays:
+        return Scales(arrays["keys"], arrays["values"])
+
+
+def _paired(count: int) -> NDArray[np.int64]:
+    """0, 1, ... `count` - 1, and the last one again if that makes them even."""
+    return np.minimum(np.arange(count + count % 2), count - 1)

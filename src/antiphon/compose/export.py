@@ -1,0 +1,283 @@
+"""A MusicGen checkpoint in another form, for another place: `export`.
+
+As graphs for onnxruntime: what loading prepares in the cache, in a folder that is loaded without
+the weights. As a checkpoint of transformers in full or half precision. What was written is loaded
+and compared with the source before it takes its name.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from antiphon import __version__
+from antiphon.compose import encodec_layers
+from antiphon.compose.checkpoint import CONFIG_NAME, read_config, read_values
+from antiphon.compose.convert import TOKENIZER_FILES
+from antiphon.compose.exported import (
+    CODEBOOKS_NAME,
+    CODEC,
+    DECODER,
+    EXPORT_NAME,
+    TEXT,
+    Exported,
+    read_exported,
+)
+from antiphon.compose.graphs import FORMAT, PRECISIONS
+from antiphon.compose.made import (
+    Counted,
+    Made,
+    OnProgress,
+    Parity,
+    record_origin,
+    whole_folder,
+)
+from antiphon.compose.musicgen import GRAPHS, LoadOptions, MusicGen, licence_of, load_musicgen
+from antiphon.compose.patterns import Codes
+from antiphon.compose.requests import Request
+from antiphon.compose.sampling import Sampling
+from antiphon.compose.tensors import in_precision, of_weights, write_safetensors
+from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
+from antiphon.controls import Controls
+from antiphon.errors import ConfigError, ModelError
+from antiphon.models.record import read_record
+from antiphon.plain import write_json
+
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "onnx": ("8bit", *(name for name in PRECISIONS if name != "8bit")),
+    "transformers": ("fp32", "fp16"),
+}
+"""The precisions of each format, the usual one first."""
+TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2, "8bit": 0.15, "4bit": 0.6}
+"""How far logits may be from those of the source at fp32, |difference| / |logits|: three to
+four times what random weights of MusicGen's structure showed."""
+
+STEPS = 8  # teacher-forced, for the parity
+_PROMPT = "upbeat jazz with saxophone and drums. bpm: 120.0. key: c minor"
+_CODEC_TOLERANCE = 1e-3
+_CARRIED = (*TOKENIZER_FILES, "generation_config.json", "preprocessor_config.json")
+_GRAPH_OF = {"step.onnx": DECODER, "text.onnx": TEXT, "decoder_reading.onnx": CODEC}
+_ABOUT = {
+    f"{DECODER}/condition.onnx": "what a prompt costs the decoder once: states to keys and values",
+    f"{DECODER}/step.onnx": "one step of the decoder: codes and cache to logits",
+    f"{TEXT}/text.onnx": "the text encoder (T5): token ids to states; fp32",
+    f"{CODEC}/encoder_reading.onnx": "the codec: sound to frames, up to its LSTM; fp32",
+    f"{CODEC}/encoder_writing.onnx": "the codec: frames to embeddings, after its LSTM; fp32",
+    f"{CODEC}/decoder_reading.onnx": "the codec: embeddings to frames, up to its LSTM; fp32",
+    f"{CODEC}/decoder_writing.onnx": "the codec: frames to sound, after its LSTM; fp32",
+    f"{CODEC}/{CODEBOOKS_NAME}": "the codebooks of the codec; fp32",
+    CONFIG_NAME: "the config of the checkpoint, as transformers has it",
+    "tokenizer.json": "the tokenizer of the text encoder",
+}
+
+
+def export(
+    checkpoint: Path,
+    output: Path,
+    *,
+    format: str = "onnx",
+    precision: str | None = None,
+    threads: int | None = None,
+    on_progress: OnProgress | None = None,
+) -> Made:
+    """Write `checkpoint` into the new folder `output`, in a format and precision of `FORMATS`.
+
+    The parity is the largest |difference| / |logits| of guided logits over a few teacher-forced
+    steps, against the source at fp32; `TOLERANCES` says what is expected. For it, and only as long
+    as it lasts, the fp32 graphs of the source are written beside `output`, and held in memory.
+
+    Raises ConfigError for a format or precision there is not, or an `output` that is not empty;
+    ModelError for a checkpoint that cannot be loaded; EngineError if the result differs too much;
+    StorageError.
+    """
+    if format not in FORMATS:
+        raise ConfigError(f"--format is {format!r}; expected one of {', '.join(FORMATS)}")
+    precision = precision or FORMATS[format][0]
+    if precision not in FORMATS[format]:
+        raise ConfigError(
+            f"--precision is {precision!r}; expected for {format} one of "
+            f"{', '.join(FORMATS[format])}"
+        )
+    if read_exported(checkpoint) is not None:
+        raise ModelError(
+            f"{checkpoint} is an exported folder: graphs, no weights; expected the checkpoint it "
+            "was made from"
+        )
+    show = on_progress or (lambda stage, done, total: None)
+    with whole_folder(output) as folder:
+        parity = _written(checkpoint, folder, format, precision, threads, show)
+        files = record_origin(folder, checkpoint, show)
+    return Made(
+        source=checkpoint,
+        output=output,
+        format=format,
+        precision=precision,
+        files=tuple(file.name for file in files),
+        size_bytes=sum(file.size_bytes or 0 for file in files),
+        parity=parity,
+    )
+
+
+def _written(
+    checkpoint: Path,
+    folder: Path,
+    format: str,
+    precision: str,
+    threads: int | None,
+    show: OnProgress,
+) -> Parity:
+    """Fill `folder`, and compare what it holds with the source."""
+    with tempfile.TemporaryDirectory(prefix=".check.", dir=folder) as scratch:
+        work = Path(scratch)
+        if format == "onnx":
+            _write_graphs(checkpoint, folder, precision, work / "made", threads, show)
+        else:
+            _write_checkpoint(checkpoint, folder, precision, show)
+        as_written = None if format == "onnx" else "fp32"
+        logits, sound = _sample(folder, as_written, work / "result", threads, "result", show)
+        shutil.rmtree(work / "result", ignore_errors=True)
+        expected, expected_sound = _sample(
+            checkpoint, "fp32", work / "source", threads, "source", show
+        )
+    parity = Parity(_relative(expected, logits), TOLERANCES[precision])
+    parity.require("|difference| / |logits|")
+    codec = Parity(_relative(expected_sound, sound), _CODEC_TOLERANCE)
+    codec.require("|difference| / |decoded sound|")
+    return parity
+
+
+def _write_graphs(
+    checkpoint: Path,
+    folder: Path,
+    precision: str,
+    cache: Path,
+    threads: int | None,
+    show: OnProgress,
+) -> None:
+    """What loading at `precision` prepares in an empty cache, each graph in a folder of its own."""
+    _load(checkpoint, precision, cache, threads, "preparing", show)
+    for prepared in (cache / GRAPHS).iterdir():
+        names = [_GRAPH_OF[p.name] for p in prepared.glob("*.onnx") if p.name in _GRAPH_OF]
+        if names:
+            prepared.rename(folder / names[0])
+    config = read_config(checkpoint)
+    with Weights(weight_files(checkpoint)) as weights:
+        inside = any(name.startswith("audio_encoder.") for name in weights)
+        part = weights.below("audio_encoder.") if inside else weights
+        count = config.decoder.codebooks // config.decoder.channels
+        names = [encodec_layers.codebook_name(number) for number in range(count)]
+        tables = {name: of_weights(part, name) for name in names}
+        write_safetensors(folder / CODEC / CODEBOOKS_NAME, tables, lambda size: None)
+    _carry(checkpoint, folder, (CONFIG_NAME, *_CARRIED))
+    record = read_record(checkpoint)
+    repo = record.repo if record else None
+    exported = Exported(
+        about="a MusicGen prepared for onnxruntime; antiphon generate --model FOLDER plays it",
+        made_with=f"antiphon {__version__}",
+        graph_format=FORMAT,
+        precision=precision,
+        model=repo,
+        revision=record.revision if record else None,
+        licence=licence_of(repo),
+        files=_described(folder),
+    )
+    text = json.dumps(json.loads(write_json(exported)), indent=2, ensure_ascii=False)
+    (folder / EXPORT_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def _described(folder: Path) -> dict[str, str]:
+    """What each file is."""
+    paths = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
+    names = [path.as_posix() for path in paths if not path.parts[0].startswith(".")]
+    return {name: _ABOUT.get(name) or _by_its_suffix(name) for name in names}
+
+
+def _by_its_suffix(name: str) -> str:
+    if name.endswith(".weights"):
+        return f"the weights of {Path(name).stem}.onnx"
+    return "numbers that the graphs beside it need" if "/" in name else "of the checkpoint"
+
+
+def _write_checkpoint(checkpoint: Path, folder: Path, precision: str, show: OnProgress) -> None:
+    """All tensors in one precision; the codec stays in fp32, in which it is small enough."""
+    kind = "F16" if precision == "fp16" else "F32"
+    config = read_values(checkpoint)
+    read_config(checkpoint)  # raises for a checkpoint that is no MusicGen
+    config.pop("dtype", None)
+    config["torch_dtype"] = "float16" if precision == "fp16" else "float32"
+    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _carry(checkpoint, folder, _CARRIED)
+    with Weights(weight_files(checkpoint)) as weights:
+        tensors = {
+            name: in_precision(
+                name,
+                of_weights(weights, name),
+                "F32" if name.startswith("audio_encoder.") else kind,
+            )
+            for name in weights
+        }
+        total = sum(tensor.size_bytes for tensor in tensors.values())
+        write_safetensors(folder / WEIGHTS_NAME, tensors, Counted("writing", total, show))
+
+
+def _carry(checkpoint: Path, folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, folder / name)
+
+
+def _load(
+    folder: Path,
+    precision: str | None,
+    cache: Path,
+    threads: int | None,
+    stage: str,
+    show: OnProgress,
+) -> MusicGen:
+    """Its layers count as bytes of its weights, which is what takes the time."""
+    total = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+    def on_layer(done: int, layers: int) -> None:
+        show(stage, total * done // layers, total)
+
+    options = LoadOptions(precision=precision, threads=threads, device="cpu")
+    return load_musicgen(folder, options, cache, on_layer=on_layer)
+
+
+def _sample(
+    folder: Path,
+    precision: str | None,
+    cache: Path,
+    threads: int | None,
+    what: str,
+    show: OnProgress,
+) -> tuple[Float32, Float32]:
+    """Guided logits [S, K, V] of a few fixed steps after a fixed prompt, and the decoded sound
+    [C, T] of the same codes."""
+    model = _load(folder, precision, cache, threads, f"checking the {what}", show)
+    decoder = model.config.decoder
+    request = Request(_PROMPT, 0, Controls(), Sampling())
+    codes: Codes = np.random.default_rng(0).integers(
+        0, decoder.card, (decoder.codebooks, STEPS), np.int64
+    )
+    session = model.engine.begin(
+        [model.branches(request, _PROMPT)], (request.sampling.guidance,), request.sampling, STEPS
+    )
+    start = np.full((decoder.codebooks, 1), decoder.card)
+    shown = np.concatenate([start, codes[:, :-1]], axis=1)
+    logits = [session.logits(shown[None, :, step])[0] for step in range(STEPS)]
+    return np.stack(logits), model.codec.decode(codes)
+
+
+def _relative(expected: Float32, found: Float32) -> float:
+    """The largest |difference| / |expected| over the first axis."""
+    differences = [
+        float(np.linalg.norm(a - b)) / max(float(np.linalg.norm(a)), 1e-12)
+        for a, b in zip(expected, found, strict=True)
+    ]
+    return max(differences)

@@ -1,0 +1,110 @@
+"""What is asked of a composer, and the seam to what plays it. Knows no model and no score rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from antiphon.audio import FloatArray, Waveform
+from antiphon.compose.sampling import Sampling
+from antiphon.controls import Controls
+from antiphon.errors import ConfigError
+from antiphon.score import Score
+
+DEFAULT_SECONDS = 10.0  # of a piece whose length nobody gave
+MAX_SEED = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Section:
+    """Another prompt, from a second of the piece on."""
+
+    text: str
+    start_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One piece as it is asked for. Raises ConfigError for what no composer can take.
+
+    `controls` are the wishes beside the prompt, `negative` a prompt to keep away from. `sections`
+    follow each other; before the first, the prompt itself holds. `continuation` is what the piece
+    begins with: its length counts. `melody` is followed by checkpoints that can.
+    """
+
+    prompt: str
+    seed: int
+    controls: Controls = field(default_factory=Controls)
+    sampling: Sampling = field(default_factory=Sampling)
+    negative: str | None = None
+    sections: tuple[Section, ...] = ()
+    continuation: Waveform | None = None
+    melody: Waveform | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed is {self.seed}; expected 0 to {MAX_SEED}")
+        before = 0.0
+        for section in self.sections:
+            if not before < section.start_seconds < math.inf:
+                raise ConfigError(
+                    f"section {section.text!r} starts at {section.start_seconds:g} s; expected "
+                    f"more than {before:g} s: sections follow each other, and the prompt itself is "
+                    "the first"
+                )
+            before = section.start_seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is going to be played for a request.
+
+    `samples` of sound, exactly; `wishes` are the controls and what the prompt was understood to
+    say; `text` is what the model reads, None where no model reads; `notes` are for the user.
+    """
+
+    samples: int
+    wishes: Controls
+    text: str | None
+    score: Score | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """More sound [C, n] of one of the pieces."""
+
+    item: int
+    samples: FloatArray
+
+
+class Performance(Protocol):
+    """Pieces that are being played side by side."""
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """What is played, for each request."""
+
+    def blocks(self) -> Iterator[Block]:
+        """The sound, as soon as it is there; altogether as many samples as planned."""
+
+
+class Renderer(Protocol):
+    """What turns requests into sound."""
+
+    sample_rate: int
+    channels: int
+
+    def perform(self, requests: Sequence[Request]) -> Performance:
+        """Begin with these requests, all with like settings (`batch_key`).
+
+        Raises ConfigError for a request that this renderer cannot play, before any computation.
+        """
+
+    def batch_key(self, request: Request) -> object:
+        """Requests of one key can be played side by side."""
+
+    def provenance(self, request: Request) -> Mapping[str, object]:
+        """`model`, `revision`, `licence` and `settings`, as they go into a piece's file."""
