@@ -225,7 +225,7 @@ def loading(folder: Path, cores: int) -> dict[str, float]:
 
 
 def loaded(folder: Path, precision: str, cores: int) -> Any:
-    from antiphon.compose.musicgen import LoadOptions, load_musicgen
+    from antiphon.compose.loading import LoadOptions, load_musicgen
 
     return load_musicgen(folder, LoadOptions(precision, threads=cores))
 

@@ -20,9 +20,9 @@ from transformers import MusicgenForConditionalGeneration
 from antiphon.compose import convert as converting
 from antiphon.compose.convert import convert
 from antiphon.compose.engines import Branch
+from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.compose.made import whole_folder
 from antiphon.compose.melody import no_melody
-from antiphon.compose.musicgen import LoadOptions, load_musicgen
 from antiphon.compose.sampling import Sampling
 from antiphon.compose.tensors import Tensor
 from antiphon.errors import (

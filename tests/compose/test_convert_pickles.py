@@ -15,7 +15,7 @@ from t5_models import tiny_musicgen
 from transformers import MusicgenForConditionalGeneration, T5Config, T5EncoderModel
 
 from antiphon.compose.convert import convert
-from antiphon.compose.musicgen import LoadOptions, load_musicgen
+from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.errors import ConfigError, ModelError, ModelMissingError
 
 pytestmark = pytest.mark.unit

@@ -17,8 +17,9 @@ from t5_models import CARD, tiny_musicgen
 from antiphon.compose.checkpoint import read_config
 from antiphon.compose.engines import Branch, DecoderEngine
 from antiphon.compose.generation import Item, write_codes
+from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.compose.melody import no_melody
-from antiphon.compose.musicgen import LoadOptions, MusicGen, load_musicgen
+from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, draws_of
 from antiphon.compose.weights import Float32

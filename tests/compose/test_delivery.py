@@ -19,15 +19,8 @@ import soundfile
 from antiphon import audio
 from antiphon.audio import Waveform
 from antiphon.compose.composer import Composer
-from antiphon.compose.delivery import (
-    SAMPLE_RATES,
-    Delivered,
-    Form,
-    deliver,
-    deliver_growing,
-    sidecar,
-    stream_pcm,
-)
+from antiphon.compose.delivery import Delivered, deliver, deliver_growing, stream_pcm
+from antiphon.compose.forms import SAMPLE_RATES, Form, sidecar
 from antiphon.compose.requests import Block, Plan, Request
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError, StorageError
@@ -180,6 +173,7 @@ def test_what_was_asked_and_measured_lies_beside_and_inside(tmp_path: Path, form
     assert beside["provenance"] == {
         "model": "player", "revision": None, "licence": "CC0-1.0", "prompt": "a prompt",
         "settings": {"guidance": 3.0, "negative": None}, "text": "a text. bpm: 100.0", "seed": 7,
+        "sections": [], "continued": None, "melody": None,
         "version": beside["provenance"]["version"],
     }  # fmt: skip
     if format != "mp3":  # whose tag libsndfile does not read

@@ -16,7 +16,7 @@ from transformers import MusicgenForConditionalGeneration, MusicgenMelodyForCond
 from antiphon.compose import export as exporting
 from antiphon.compose.composer import load_composer
 from antiphon.compose.export import export
-from antiphon.compose.musicgen import LoadOptions, load_musicgen
+from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.models import find, locate, verify
 from antiphon.models.manifest import Model, ModelFile

@@ -15,7 +15,8 @@ from t5_models import tiny_musicgen
 from antiphon.audio import Waveform, resample
 from antiphon.compose import musicgen
 from antiphon.compose.composer import Composer, collect, load_composer
-from antiphon.compose.musicgen import LoadOptions, MusicGen
+from antiphon.compose.loading import LoadOptions
+from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.requests import Request, Section
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import Controls

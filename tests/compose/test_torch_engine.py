@@ -23,8 +23,9 @@ from antiphon.compose.engines import torch as engines_torch
 from antiphon.compose.engines.torch import TorchDecoder, TorchPrecision, require_device
 from antiphon.compose.engines.torch_block import Block, Shape, choose, guided
 from antiphon.compose.lm import Decoder
+from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.compose.melody import no_melody, one_hot
-from antiphon.compose.musicgen import LoadOptions, MusicGen, load_musicgen
+from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, draws_of
 from antiphon.compose.sampling import choose as choose_by_numpy

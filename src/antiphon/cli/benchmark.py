@@ -45,7 +45,7 @@ def benchmark(
     settings = console.start(context)
     from antiphon.cli.listening import truth
     from antiphon.compose.benchmarking import benchmark as measure
-    from antiphon.compose.musicgen import LoadOptions
+    from antiphon.compose.loading import LoadOptions
     from antiphon.models import find
 
     if against not in (None, *_PEERS):

@@ -98,7 +98,7 @@ def load(
     Raises ConfigError for options that contradict each other, ModelMissingError, ModelError.
     """
     from antiphon.compose.composer import load_composer
-    from antiphon.compose.musicgen import LoadOptions
+    from antiphon.compose.loading import LoadOptions
 
     model = neural_model(model, size)
     options = {"--precision": precision, "--device": device, "--compile": compile_model}

@@ -87,7 +87,8 @@ def generate(
     """
     given = dict(locals())
     settings = console.start(context)
-    from antiphon.compose.delivery import deliver, deliver_growing, sidecar, stream_pcm
+    from antiphon.compose.delivery import deliver, deliver_growing, stream_pcm
+    from antiphon.compose.forms import sidecar
     from antiphon.compose.options import form_of, request_of, slug
 
     if seed is None:

@@ -151,7 +151,7 @@ def _content(settings: Settings, model: str | None) -> str | None:
     if model is None:
         return None
     from antiphon.compose.batch_jobs import checksum_of_model
-    from antiphon.compose.musicgen import GRAPHS
+    from antiphon.compose.loading import GRAPHS
     from antiphon.compose.weights import FINGERPRINTS_NAME
     from antiphon.models import find
 

@@ -235,7 +235,8 @@ class Session:
         console.print_text("\n".join([f"model: {model}", *self.asked.lines()]))
 
     def _save(self, argument: str) -> None:
-        from antiphon.compose.delivery import sidecar, write_sidecar
+        from antiphon.compose.delivery import write_sidecar
+        from antiphon.compose.forms import sidecar
         from antiphon.files import replacing
         from antiphon.midi import write_midi
 

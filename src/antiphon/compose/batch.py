@@ -19,7 +19,8 @@ from antiphon.compose import batch_ledger
 from antiphon.compose.batch_jobs import FAILURES, Job, JobMaker
 from antiphon.compose.batch_ledger import Entry, Ledger
 from antiphon.compose.composer import Composer
-from antiphon.compose.delivery import deliver, sidecar
+from antiphon.compose.delivery import deliver
+from antiphon.compose.forms import sidecar
 from antiphon.compose.prompt_files import Row
 from antiphon.compose.requests import Request
 from antiphon.errors import AntiphonError, DiskFullError, StorageError

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from antiphon.compose import batch_ledger
-from antiphon.compose.delivery import Form, sidecar
+from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.options import RECORDINGS, form_of, merged, request_of, seed_of, slug
 from antiphon.compose.prompt_files import Row
 from antiphon.compose.requests import Request

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.compose.engines import Branch, DecoderEngine, DecoderSession
-from antiphon.compose.musicgen import LoadOptions, MusicGen, load_musicgen
+from antiphon.compose.loading import LoadOptions, load_musicgen
+from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import Controls

@@ -7,9 +7,10 @@ antiphon.audio.write("a.wav", piece.waveform)
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from antiphon.score import Score
 
 if TYPE_CHECKING:
     from antiphon.analysis import Adherence
-    from antiphon.compose.musicgen import LoadOptions
+    from antiphon.compose.loading import LoadOptions
     from antiphon.facts import Facts
 
 SYNTH = "synth"  # the model's name for which the arranger and the synth answer
@@ -34,7 +35,8 @@ _RANDOM_SEEDS = 1_000_000  # short enough to be read out
 class Piece:
     """What was composed: the sound, what was asked and what is measured in it.
 
-    `provenance` holds model, revision, licence, prompt, text, seed, settings and version.
+    `provenance` holds model, revision, licence, settings, prompt, text, seed, sections, what was
+    continued or followed, and version.
     """
 
     waveform: Waveform
@@ -118,8 +120,19 @@ class Composer:
             "prompt": request.prompt,
             "text": plan.text,
             "seed": request.seed,
+            "sections": [asdict(section) for section in request.sections],
+            "continued": _identified(request.continuation),
+            "melody": _identified(request.melody),
             "version": __version__,
         }
+
+
+def _identified(recording: Waveform | None) -> Mapping[str, object] | None:
+    """What tells a recording from others: its length, and a checksum of its samples."""
+    if recording is None:
+        return None
+    checksum = hashlib.sha256(np.ascontiguousarray(recording.samples).tobytes()).hexdigest()
+    return {"seconds": recording.duration_seconds, "samples_sha256": checksum}
 
 
 def collect(performance: Performance) -> list[np.ndarray]:
@@ -146,7 +159,7 @@ def load_composer(
         from antiphon.compose.playing import Synth
 
         return Composer(Synth())
-    from antiphon.compose.musicgen import LoadOptions, load_musicgen
+    from antiphon.compose.loading import LoadOptions, load_musicgen
     from antiphon.models import find
 
     return Composer(load_musicgen(find(spec, models), options or LoadOptions()))

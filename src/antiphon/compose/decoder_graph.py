@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,24 +24,28 @@ _DECODER = "decoder.model.decoder."
 _ALL = (1 << 63) - 1  # as the end of a slice
 
 
+@dataclass(frozen=True, eq=False)
+class CacheScales:
+    """What a step of an 8-bit cache is worth, for each layer and channel: [layers, D] each."""
+
+    keys: Float32
+    values: Float32
+
+
 def write_decoder(
     folder: Path,
     weights: Weights,
     config: MusicGenConfig,
     precision: Precision,
-    on_layer: Callable[[int, int], None] | None = None,
+    scales: CacheScales | None = None,
+    on_layer: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write both graphs into `folder`; `on_layer` is told how many layers of how many are done."""
+    """Write both graphs into `folder`, with a cache of 8 bits if there are `scales` for it;
+    `on_layer` is told of every layer that is done."""
     condition = GraphWriter(folder, CONDITION, precision)
     _write_condition(condition, weights, config)
     step = GraphWriter(folder, STEP, precision)
-    _write_step(step, weights, config, on_layer)
-
-
-def has_8bit_cache(precision: Precision) -> bool:
-    """Whether keys and values are kept in 8 bits, too: with 8-bit weights they are most of what a
-    step of a long piece reads."""
-    return precision != "fp32"
+    _write_step(step, weights, config, scales, on_layer)
 
 
 def positions(count: int, width: int) -> Float32:
@@ -58,8 +63,8 @@ def positions(count: int, width: int) -> Float32:
 def _write_condition(graph: GraphWriter, weights: Weights, config: MusicGenConfig) -> None:
     """text [1, L, W] (and chroma [1, F, bins]) -> what the step attends to.
 
-    With cross-attention: `key_0` [1, H, D / H, L], scaled, and `value_0` [1, H, L, D / H], and so
-    on. With a prefix: `prefix` [1, F + L, D].
+    With cross-attention: `key_0` and `value_0` [1, H, L, D / H], and so on. With a prefix: `prefix`
+    [1, F + L, D].
     """
     decoder = config.decoder
     text = graph.input("text", "float", [1, "L", config.text.width])
@@ -72,21 +77,17 @@ def _write_condition(graph: GraphWriter, weights: Weights, config: MusicGenConfi
         graph.save()
         return
     heads = graph.constant([0, 0, decoder.heads, decoder.head_width])
-    scale = graph.constant(np.array(decoder.head_width**-0.5, np.float32))
     for number in range(decoder.layers):
         layer = weights.below(f"{_DECODER}layers.{number}.encoder_attn.")
         both = [layer.read("k_proj.weight"), layer.read("v_proj.weight")]
         product = graph.linear(text, np.concatenate(both))
         split = (f"keys_{number}", f"values_{number}")
         graph.node("Split", product, outputs=split, axis=-1, num_outputs=2)
-        keys, values = (graph.node("Reshape", name, heads) for name in split)
-        keys = graph.node("Transpose", keys, perm=[0, 2, 3, 1])
-        graph.node("Mul", keys, scale, name=f"key_{number}")
-        graph.node("Transpose", values, name=f"value_{number}", perm=[0, 2, 1, 3])
-        key_shape: Shape = [1, decoder.heads, decoder.head_width, "L"]
-        value_shape: Shape = [1, decoder.heads, "L", decoder.head_width]
-        graph.output(f"key_{number}", "float", key_shape)
-        graph.output(f"value_{number}", "float", value_shape)
+        for name, whole in zip(("key", "value"), split, strict=True):
+            apart = graph.node("Reshape", whole, heads)
+            graph.node("Transpose", apart, name=f"{name}_{number}", perm=[0, 2, 1, 3])
+            shape: Shape = [1, decoder.heads, "L", decoder.head_width]
+            graph.output(f"{name}_{number}", "float", shape)
     graph.save()
 
 
@@ -103,7 +104,8 @@ def _write_step(
     graph: GraphWriter,
     weights: Weights,
     config: MusicGenConfig,
-    on_layer: Callable[[int, int], None] | None,
+    scales: CacheScales | None,
+    on_layer: Callable[[], None],
 ) -> None:
     """tokens [I, S, K] -> logits [R, K * V] of the last step, and S more positions in the cache.
 
@@ -126,7 +128,7 @@ def _write_step(
     if not decoder.prefix:
         graph.input("cross_rows", "int64", ["X"])
         graph.input("row_cross", "int64", ["R"])
-        graph.input("cross_mask", "float", ["X", 1, 1, "L"])
+        graph.input("cross_mask", "int32", ["X", "L"])  # 1 where there is text
 
     tables = [weights.read(f"{_DECODER}embed_tokens.{number}.weight") for number in range(k)]
     table = graph.constant(np.concatenate([*tables, np.zeros((1, d), np.float32)]))
@@ -139,13 +141,14 @@ def _write_step(
     x = graph.node("Add", x, extra)
     place = graph.node("Gather", graph.constant(positions(decoder.max_positions, d)), position)
     x = graph.node("Add", x, place)
+    added: str | None = None
     for number in range(decoder.layers):
-        x = _layer(graph, weights.below(f"{_DECODER}layers.{number}."), config, number, x)
-        if on_layer:
-            on_layer(number + 1, decoder.layers)
+        layer = weights.below(f"{_DECODER}layers.{number}.")
+        x, added = _layer(graph, layer, config, number, x, added, scales)
+        on_layer()
+    x, _ = _norm(graph, weights.below(f"{_DECODER}layer_norm."), x, added)
     ends = [graph.constant([-1]), graph.constant([_ALL]), graph.constant([1])]
     x = graph.node("Slice", x, *ends)  # the heads are large: only the last step goes through them
-    x = _norm(graph, weights.below(f"{_DECODER}layer_norm."), x)
     heads = [weights.read(f"decoder.lm_heads.{number}.weight") for number in range(k)]
     logits = graph.linear(x, np.concatenate(heads))
     graph.node("Squeeze", logits, graph.constant([1]), name="logits")
@@ -153,68 +156,82 @@ def _write_step(
     graph.save()
 
 
-def _layer(graph: GraphWriter, layer: Weights, config: MusicGenConfig, number: int, x: str) -> str:
-    """x [R, S, D] -> [R, S, D] by layer `number`: attention, attention to the text, two products,
-    each normalised before and added after."""
+def _layer(
+    graph: GraphWriter,
+    layer: Weights,
+    config: MusicGenConfig,
+    number: int,
+    x: str,
+    added: str | None,
+    scales: CacheScales | None,
+) -> tuple[str, str]:
+    """x [R, S, D], and what the layer before adds to it -> the same of layer `number`: attention,
+    attention to the text, two products, each normalised before and added after.
+
+    The scales of an 8-bit cache are put into the weights: keys and values come out divided by them,
+    queries and what attention gives are multiplied, and the cache itself has one scale, 1.
+    """
     decoder = config.decoder
     heads = decoder.heads
-    quantised = has_8bit_cache(graph.precision)
-    kind = "int8" if quantised else "float"
+    kind = "float" if scales is None else "int8"
     cache_shape: Shape = ["R", heads, "M", decoder.head_width]
-    scales = []
     for name in ("key", "value"):
         graph.input(f"past_{name}_{number}", kind, cache_shape)
         graph.output(f"present_{name}_{number}", kind, cache_shape)
-        if quantised:
-            shape = [1, heads, 1, decoder.head_width]
-            scales.append(graph.input(f"{name}_scale_{number}", "float", shape))
-    quantisation: dict[str, int | str] = {
-        "k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8
-    }  # fmt: skip
-
-    normed = _norm(graph, layer.below("self_attn_layer_norm."), x)
     qkv = [layer.read(f"self_attn.{name}_proj.weight") for name in "qkv"]
+    out = layer.read("self_attn.out_proj.weight")
+    in_8_bits: dict[str, int | str] = {}
+    step = ""
+    if scales is not None:
+        keys, values = scales.keys[number][:, None], scales.values[number][:, None]
+        qkv = [qkv[0] * keys, qkv[1] / keys, qkv[2] / values]
+        out = out * values.T
+        step = graph.constant(np.ones(1, np.float32))
+        in_8_bits = {"k_quant_type": "PER_TENSOR", "v_quant_type": "PER_TENSOR"}
+        in_8_bits["kv_cache_bit_width"] = 8
+
+    normed, x = _norm(graph, layer.below("self_attn_layer_norm."), x, added)
     attended = graph.node(
         "GroupQueryAttention",
         graph.linear(normed, np.concatenate(qkv)), "", "",
         f"past_key_{number}", f"past_value_{number}",
-        "last", "longest", *[""] * 5, *(scales or ["", ""]), "", "", "new",
+        "last", "longest", *[""] * 5, step, step, "", "", "new",
         outputs=[f"attended_{number}", f"present_key_{number}", f"present_value_{number}"],
         ours=True, num_heads=heads, kv_num_heads=heads, scale=decoder.head_width**-0.5,
-        **(quantisation if quantised else {}),  # type: ignore[arg-type]
+        **in_8_bits,  # type: ignore[arg-type]
     )  # fmt: skip
     graph.output(f"attended_{number}", "float", ["R", "S", decoder.width])
-    x = graph.node("Add", x, graph.linear(attended, layer.read("self_attn.out_proj.weight")))
+    added = graph.linear(attended, out)
     if not decoder.prefix:
-        x = graph.node("Add", x, _cross_attention(graph, layer, config, number, x))
-    normed = _norm(graph, layer.below("final_layer_norm."), x)
+        normed, x = _norm(graph, layer.below("encoder_attn_layer_norm."), x, added)
+        added = _cross_attention(graph, layer, config, number, normed)
+    normed, x = _norm(graph, layer.below("final_layer_norm."), x, added)
     wide = graph.node("Gelu", graph.linear(normed, layer.read("fc1.weight")))
-    return graph.node("Add", x, graph.linear(wide, layer.read("fc2.weight")))
+    return x, graph.linear(wide, layer.read("fc2.weight"))
 
 
 def _cross_attention(
-    graph: GraphWriter, layer: Weights, config: MusicGenConfig, number: int, x: str
+    graph: GraphWriter, layer: Weights, config: MusicGenConfig, number: int, normed: str
 ) -> str:
-    """x [R, S, D] -> what attention to the text adds to it, [R, S, D]."""
+    """normed [R, S, D] -> what attention to the text adds, [R, S, D]."""
     decoder = config.decoder
-    key = graph.input(f"key_{number}", "float", ["X", decoder.heads, decoder.head_width, "L"])
-    value = graph.input(f"value_{number}", "float", ["X", decoder.heads, "L", decoder.head_width])
-    apart = graph.constant([0, 0, decoder.heads, decoder.head_width])
-    together = graph.constant([0, 0, decoder.width])
-
-    shown = graph.node("Gather", x, "cross_rows")  # [X, S, D]
-    normed = _norm(graph, layer.below("encoder_attn_layer_norm."), shown)
-    query = graph.linear(normed, layer.read("encoder_attn.q_proj.weight"))
-    query = graph.node("Transpose", graph.node("Reshape", query, apart), perm=[0, 2, 1, 3])
-    scores = graph.node("Add", graph.node("MatMul", query, key), "cross_mask")  # [X, H, S, L]
-    shares = graph.node("Softmax", scores, axis=-1)
-    mixed = graph.node("Transpose", graph.node("MatMul", shares, value), perm=[0, 2, 1, 3])
-    mixed = graph.node("Reshape", mixed, together)
+    shape: Shape = ["X", decoder.heads, "L", decoder.head_width]
+    key, value = (graph.input(f"{name}_{number}", "float", shape) for name in ("key", "value"))
+    shown = graph.node("Gather", normed, "cross_rows")  # [X, S, D]
+    query = graph.linear(shown, layer.read("encoder_attn.q_proj.weight"))
+    mixed = graph.node(
+        "MultiHeadAttention", query, key, value, "", "cross_mask",
+        ours=True, num_heads=decoder.heads, scale=decoder.head_width**-0.5,
+    )  # fmt: skip
     added = graph.linear(mixed, layer.read("encoder_attn.out_proj.weight"))
     # One more row, of zeros, for the branches that do not attend to any text.
     padded = graph.node("Pad", added, graph.constant([0, 0, 0, 1, 0, 0]))
     return graph.node("Gather", padded, "row_cross")
 
 
-def _norm(graph: GraphWriter, part: Weights, x: str) -> str:
-    return graph.layer_norm(x, part.read("weight"), part.read("bias"))
+def _norm(graph: GraphWriter, part: Weights, x: str, added: str | None) -> tuple[str, str]:
+    """The sum of x and `added` normalised, and the sum itself."""
+    weight, bias = part.read("weight"), part.read("bias")
+    if added is None:
+        return graph.layer_norm(x, weight, bias), x
+    return graph.added_layer_norm(x, added, weight, bias)

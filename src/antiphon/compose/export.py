@@ -29,6 +29,7 @@ from antiphon.compose.exported import (
     read_exported,
 )
 from antiphon.compose.graphs import FORMAT, PRECISIONS
+from antiphon.compose.loading import GRAPHS, LoadOptions, load_musicgen
 from antiphon.compose.made import (
     Counted,
     Made,
@@ -37,7 +38,7 @@ from antiphon.compose.made import (
     record_origin,
     whole_folder,
 )
-from antiphon.compose.musicgen import GRAPHS, LoadOptions, MusicGen, licence_of, load_musicgen
+from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
@@ -45,6 +46,7 @@ from antiphon.compose.tensors import in_precision, of_weights, write_safetensors
 from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError, ModelError
+from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 from antiphon.plain import write_json
 

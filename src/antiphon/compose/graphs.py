@@ -28,7 +28,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "8bit", "4bit")
 Shape = Sequence[int | str]  # a name is a dimension that is free
 Array = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint8]
 
-FORMAT = 2  # goes into every key: raise it when the same weights give another graph
+FORMAT = 4  # goes into every key: raise it when the same weights give another graph
 _OPSET, _IR_VERSION = 20, 10
 _OURS = "com.microsoft"  # the domain of onnxruntime's own operators
 _INLINE_BYTES = 1024  # smaller constants stay in the graph
@@ -112,6 +112,12 @@ class GraphWriter:
     def layer_norm(self, x: str, weight: Float32, bias: Float32, epsilon: float = 1e-5) -> str:
         scale, shift = self.constant(weight), self.constant(bias)
         return self.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon)
+
+    def added_layer_norm(
+        self, x: str, added: str, weight: Float32, bias: Float32, epsilon: float = 1e-5
+    ) -> tuple[str, str]:
+        total = self.node("Add", x, added)
+        return self.layer_norm(total, weight, bias), total
 
     def save(self) -> None:
         """Write the graph; its folder then holds `<name>.onnx` and `<name>.weights`."""

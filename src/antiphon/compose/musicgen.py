@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from antiphon import settings, threads
 from antiphon.audio import FloatArray, Waveform, resample
-from antiphon.compose.checkpoint import MusicGenConfig, read_config
-from antiphon.compose.codec import AudioCodec, DecodingStream, StereoCodec
-from antiphon.compose.encodec import load_codec
+from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.codec import AudioCodec, DecodingStream
 from antiphon.compose.engines import Branch, DecoderEngine
-from antiphon.compose.exported import Exported, open_exported, read_exported
 from antiphon.compose.generation import Item, side_by_side, write_codes
-from antiphon.compose.graphs import PRECISIONS, Precision
 from antiphon.compose.melody import melody_chroma, no_melody
 from antiphon.compose.patterns import Codes, Pattern, delay, stereo_delay
 from antiphon.compose.prompt import combine, render, uncarried
-from antiphon.compose.requests import DEFAULT_SECONDS, Block, Plan, Request
+from antiphon.compose.requests import Block, Plan, Request
 from antiphon.compose.sampling import draws_of
-from antiphon.compose.text import TextEncoder, load_text_encoder
+from antiphon.compose.sections import require_in_order, sections_of
+from antiphon.compose.text import TextEncoder
 from antiphon.compose.understanding import understand
-from antiphon.compose.weights import FINGERPRINTS_NAME, Weights, fingerprint, weight_files
 from antiphon.compose.windows import STRIDE_SECONDS, WINDOW_SECONDS, Window, plan
-from antiphon.controls import Controls
-from antiphon.errors import ConfigError, DependencyError, ModelError
+from antiphon.errors import ConfigError
+from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 
-GRAPHS = "graphs"  # the folder of prepared models in the cache
-EDGE_SECONDS = 8.0  # how long an intro or an ending is, where bars are not counted
 _FIRST_FRAMES, _FRAMES = 25, 50  # of codes that are decoded at a time: half a second, then one
 _WARM_SECONDS = 1.0  # of a continued file that the codec decodes before it goes on
-_USUAL_PROMPTS = (
-    "upbeat jazz with saxophone and drums",
-    "a sad slow piano piece. bpm: 72.0. key: a minor",
-)  # by which an 8-bit cache is calibrated
 _JOIN_SECONDS = 0.05  # over which the file fades into what it is continued with
-
-
-@dataclass(frozen=True)
-class LoadOptions:
-    """How a checkpoint is loaded. None leaves it to the machine: 8-bit on a processor, fp16 on a
-    GPU, as many threads as `threads.model_threads` says."""
-
-    precision: str | None = None
-    threads: int | None = None
-    device: str | None = None
-    compile: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +97,7 @@ class MusicGen:
         rate, hop = self.codec.sample_rate, self.codec.hop
         understood = understand(request.prompt)
         combined = combine(request.controls.to_dict(), understood)
-        sections, seconds, notes = sections_of(request, combined.controls)
+        sections, seconds = sections_of(request, combined.controls)
         samples = round(seconds * rate)
         frames = -(-samples // hop)
         known = self._continued_frames(request)
@@ -130,8 +109,8 @@ class MusicGen:
         per_second = self.codec.frame_rate
         window, stride = (round(s * per_second) for s in (WINDOW_SECONDS, STRIDE_SECONDS))
         starts = [round(start * per_second) for _, start in sections]
-        _require_in_order(sections, starts, frames, seconds)
-        notes += list(understood.notes) + list(combined.contradictions)
+        require_in_order(sections, starts, frames, seconds)
+        notes = [*understood.notes, *combined.contradictions]
         lost = uncarried(replace(request.controls, duration_seconds=None, bars=None, sections=(),
                                  intro=False, ending=False))  # fmt: skip
         if lost:
@@ -282,237 +261,8 @@ class _Voice:
         return samples
 
 
-def load_musicgen(
-    folder: Path,
-    options: LoadOptions,
-    cache: Path | None = None,
-    on_layer: Callable[[int, int], None] | None = None,
-) -> MusicGen:
-    """Load a MusicGen folder, for processors by onnxruntime, for other devices by torch; what is
-    not in `cache` yet is prepared first, and `on_layer` told how many layers of how many are. An
-    exported folder is prepared already.
-
-    Raises ModelError for a folder that is no such checkpoint, ConfigError for options,
-    DependencyError for a device that needs torch where there is none.
-    """
-    config = read_config(folder)
-    count = options.threads or threads.model_threads()
-    exported = read_exported(folder)
-    if exported is not None:
-        return _exported(folder, exported, config, options, count)
-    cache = (cache or settings.load().cache) / GRAPHS
-    if options.device in (None, "cpu"):
-        language = _on_processor(folder, config, options, cache, count, on_layer)
-    else:
-        language = _on_torch(folder, config, options)
-    mono = load_codec(folder, cache=cache, threads=count, codebooks=_codebooks(config))
-    codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
-    used = {
-        "precision": language.precision,
-        "device": options.device or "cpu",
-        "compile": options.compile,
-        "threads": count,
-    }
-    return MusicGen(
-        folder.resolve().name, folder, config, language.text, language.engine, codec, used
-    )
-
-
-def _exported(
-    folder: Path, exported: Exported, config: MusicGenConfig, options: LoadOptions, count: int
-) -> MusicGen:
-    parts = open_exported(
-        folder,
-        exported,
-        config,
-        precision=options.precision,
-        device=options.device,
-        threads=count,
-    )
-    codec = StereoCodec(parts.codec) if config.decoder.channels == 2 else parts.codec
-    used = {"precision": exported.precision, "device": "cpu", "compile": False, "threads": count}
-    return MusicGen(folder.resolve().name, folder, config, parts.text, parts.engine, codec, used)
-
-
-@dataclass(frozen=True, eq=False)
-class _Language:
-    """What makes codes of a text."""
-
-    text: TextEncoder
-    engine: DecoderEngine
-    precision: str
-
-
-def _on_processor(
-    folder: Path,
-    config: MusicGenConfig,
-    options: LoadOptions,
-    cache: Path,
-    count: int,
-    on_layer: Callable[[int, int], None] | None,
-) -> _Language:
-    if options.compile:
-        raise ConfigError(
-            "--compile is for torch, and on a processor onnxruntime takes its place; expected a "
-            "--device such as cuda with it"
-        )
-    precision = _precision(options.precision)
-    from antiphon.compose.engines.onnx import OnnxDecoder
-
-    text = load_text_encoder(folder, config.text, cache=cache, threads=count)
-    files = weight_files(folder)
-    with Weights(files) as weights:
-        weights.require(_shapes_but_the_text_encoders(config))
-        content = fingerprint(files, cache / FINGERPRINTS_NAME)
-        engine = OnnxDecoder.prepare(
-            weights,
-            config,
-            precision,
-            cache=cache,
-            content=content,
-            threads=count,
-            texts=lambda: [text.encode(prompt) for prompt in _USUAL_PROMPTS],
-            on_layer=on_layer,
-        )
-    return _Language(text, engine, precision)
-
-
-def _on_torch(folder: Path, config: MusicGenConfig, options: LoadOptions) -> _Language:
-    try:
-        from antiphon.compose.engines.torch import (
-            TorchDecoder,
-            require_device,
-            require_precision,
-        )
-    except ImportError as error:
-        raise DependencyError(
-            f"device is {options.device!r}, which needs torch: {error}; "
-            "`pip install 'antiphon[torch]'`, or leave it to the processor with cpu"
-        ) from error
-    from antiphon.compose.engines.torch_text import load_torch_text_encoder
-
-    precision = require_precision(options.precision, str(options.device))
-    device = require_device(str(options.device))
-    # In float32: once a prompt it costs nothing, and T5 was not made for halves.
-    text = load_torch_text_encoder(folder, config.text, device=str(device))
-    with Weights(weight_files(folder)) as weights:
-        weights.require(_shapes_but_the_text_encoders(config))
-        engine = TorchDecoder.load(
-            weights, config, device=device, precision=precision, compiled=options.compile
-        )
-    return _Language(text, engine, precision)
-
-
-def _shapes_but_the_text_encoders(config: MusicGenConfig) -> dict[str, tuple[int, ...]]:
-    """The text encoder's are checked with it: of one of them files hold either of two names."""
-    shapes = config.shapes().items()
-    return {name: shape for name, shape in shapes if not name.startswith("text_encoder.")}
-
-
-def _codebooks(config: MusicGenConfig) -> int:
-    """How many of the codec's the decoder writes for each channel: the first ones.
-
-    Raises ModelError if the codec has not so many, or not so many entries.
-    """
-    codec, decoder = config.codec, config.decoder
-    wanted = decoder.codebooks // decoder.channels
-    if wanted > codec.codebooks() or decoder.card > codec.codebook_size:
-        raise ModelError(
-            f"the decoder writes {wanted} codebooks of {decoder.card} codes for each channel, and "
-            f"the codec has {codec.codebooks()} of {codec.codebook_size}; expected a decoder and a "
-            "codec that belong together"
-        )
-    return wanted
-
-
-def sections_of(
-    request: Request, wishes: Controls
-) -> tuple[list[tuple[str, float]], float, list[str]]:
-    """The prompts with the seconds they start at, the seconds of the piece, and notes.
-
-    `wishes` are the flags and what the prompt says. Raises ConfigError for a flag that counts bars
-    where nobody says the tempo they last by.
-    """
-    controls = request.controls
-    seconds = wishes.duration_seconds or DEFAULT_SECONDS
-    sections = [(request.prompt, 0.0)]
-    bar_seconds = None
-    if wishes.tempo_bpm is not None:
-        bar_seconds = (wishes.beats_per_bar or 4) * 60.0 / wishes.tempo_bpm
-    if (controls.bars or controls.sections) and bar_seconds is None:
-        raise ConfigError(
-            "the length is given in bars, which last by the tempo; give --tempo too, or the "
-            "length by --duration"
-        )
-    if bars := wishes.bars or sum(part.bars for part in wishes.sections):
-        seconds = bars * bar_seconds if bar_seconds else seconds
-    if controls.sections:
-        at, sections = 0.0, []
-        for part in controls.sections:
-            sections.append((_joined_words(request.prompt, part.label), at))
-            at += part.bars * bar_seconds if bar_seconds else 0.0
-    if request.sections:
-        if len(sections) > 1:
-            raise ConfigError("sections are given by --section and by --sections; expected one")
-        sections += [(section.text, section.start_seconds) for section in request.sections]
-    return _with_edges(sections, controls.intro, controls.ending, seconds), seconds, []
-
-
-def _with_edges(
-    sections: list[tuple[str, float]], intro: bool, ending: bool, seconds: float
-) -> list[tuple[str, float]]:
-    """With an intro before and an ending after: at most a quarter of the piece each."""
-    edge = min(EDGE_SECONDS, seconds / 4)
-    if intro:
-        text, _ = sections[0]
-        sections = [(_joined_words(text, "intro"), 0.0), (text, edge), *sections[1:]]
-    if ending:
-        sections = [*sections, (_joined_words(sections[-1][0], "ending"), seconds - edge)]
-    return sections
-
-
-def _joined_words(prompt: str, word: str) -> str:
-    return f"{prompt}, {word}" if prompt else word
-
-
-def _require_in_order(
-    sections: Sequence[tuple[str, float]], starts: Sequence[int], frames: int, seconds: float
-) -> None:
-    """Raise ConfigError unless each section, starting at a frame, has room before the next."""
-    for (text, at), start, following in zip(sections, starts, [*starts[1:], frames], strict=True):
-        if start >= frames:
-            raise ConfigError(
-                f"section {text!r} starts at {at:g} s, and the piece ends at {seconds:g} s; "
-                "expected an earlier start, or a longer --duration"
-            )
-        if start >= following:
-            raise ConfigError(
-                f"section {text!r} starts at {at:g} s, where or after the next one does; expected "
-                "sections that follow each other, and that the intro (at most "
-                f"{EDGE_SECONDS:g} s, or a quarter) and the ending leave room for them"
-            )
-
-
-def _precision(name: str | None) -> Precision:
-    for precision in PRECISIONS:
-        if name == precision:
-            return precision
-    if name is not None:
-        raise ConfigError(
-            f"precision is {name!r}; expected on a processor one of {', '.join(PRECISIONS)}"
-        )
-    return "8bit"
-
-
 def _as_channels(samples: FloatArray, channels: int) -> FloatArray:
     """Mixed down, or the same on every side."""
     if samples.shape[0] == channels:
         return samples
     return np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
-
-
-def licence_of(repo: str | None) -> str | None:
-    """Of a model on the hub; None where it is not known."""
-    from antiphon.models import known
-
-    return next((model.licence for model in known() if model.repo and model.repo == repo), None)

@@ -19,7 +19,7 @@ from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
     from antiphon.audio import Waveform
-    from antiphon.compose.delivery import Form
+    from antiphon.compose.forms import Form
 
 Options = Mapping[str, object]
 
@@ -61,7 +61,7 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
 
 def form_of(path: Path, options: Options) -> Form:
     """The form of the file. Raises ConfigError for values that no file takes."""
-    from antiphon.compose.delivery import Form
+    from antiphon.compose.forms import Form
 
     return Form(
         path,

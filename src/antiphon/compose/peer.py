@@ -15,7 +15,7 @@ import numpy as np
 
 from antiphon import threads
 from antiphon.compose.benchmarking import PROMPT, STEP_POSITIONS, session_at
-from antiphon.compose.musicgen import LoadOptions, load_musicgen
+from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.compose.requests import Request
 from antiphon.errors import DependencyError
 

@@ -123,6 +123,11 @@ def known() -> tuple[Model, ...]:
     return read_manifest(data, _MANIFEST)
 
 
+def licence_of(repo: str | None) -> str | None:
+    """The licence of what lies at `repo` on the hub; None where it is not known."""
+    return next((model.licence for model in known() if model.repo and model.repo == repo), None)
+
+
 def read_manifest(data: bytes, origin: str) -> tuple[Model, ...]:
     """Read a manifest, a YAML list of models; `origin` names it in messages.
 

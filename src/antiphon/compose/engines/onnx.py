@@ -5,9 +5,7 @@ I items, R rows (item and branch of guidance), K codebooks, D width, M capacity 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import cycle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +15,10 @@ from numpy.typing import NDArray
 from antiphon.compose import decoder_graph
 from antiphon.compose.checkpoint import MusicGenConfig
 from antiphon.compose.engines import Branch
-from antiphon.compose.graphs import Precision, kept, open_graph
-from antiphon.compose.melody import no_melody
+from antiphon.compose.graphs import open_graph
 from antiphon.compose.patterns import Codes
-from antiphon.compose.sampling import Sampling, choose, draws_of, guided
-from antiphon.compose.weights import Float32, Weights
+from antiphon.compose.sampling import Sampling, choose, guided
+from antiphon.compose.weights import Float32
 from antiphon.errors import EngineError
 
 # Known steps are taken in so many at a time: bounded memory, whatever the length of a prompt.
@@ -29,64 +26,20 @@ _FEED_STEPS = 64
 # Sums over a text must not depend on how far its neighbours reach: they are taken in vectors of 16,
 # to which zeros may be appended.
 _TEXT_MULTIPLE = 16
-_SCALES_NAME = "cache_scales.npz"
-_INT8_MAX = 127.0
-_HEADROOM = 1.5  # of the range over the largest value that was seen: music is long
-_MIN_CALIBRATION_ROUNDS, _MAX_CALIBRATION_ROUNDS = 2, 8
-_CALIBRATION_STEPS = 48
-_CALIBRATION_POSITIONS = (0, 450, 1000, 1450)
-
-
-@dataclass(frozen=True, eq=False)
-class Scales:
-    """What one step of an 8-bit cache is worth, [layers, H, D / H] each."""
-
-    keys: Float32
-    values: Float32
 
 
 class OnnxDecoder:
     """Implements `DecoderEngine`. The rows of a product are computed two at a time by
     onnxruntime's 8-bit kernels and a single one in another order, so rows come in pairs."""
 
-    def __init__(
-        self, folder: Path, config: MusicGenConfig, threads: int, scales: Scales | None = None
-    ) -> None:
-        """Load the graphs that `prepare` put into `folder`; `scales` of None are those there, if
-        the cache has any."""
+    def __init__(self, folder: Path, config: MusicGenConfig, threads: int) -> None:
+        """Load the graphs of `decoder_graph` that lie in `folder`."""
         self.config = config
         self.folder = folder
-        self.scales = scales or read_scales(folder)
         self._threads = threads
         self._step = open_graph(folder, decoder_graph.STEP, threads)
-
-    @classmethod
-    def prepare(
-        cls,
-        weights: Weights,
-        config: MusicGenConfig,
-        precision: Precision,
-        *,
-        cache: Path,
-        content: str,
-        threads: int,
-        texts: Callable[[], Sequence[Float32]],
-        on_layer: Callable[[int, int], None] | None = None,
-    ) -> OnnxDecoder:
-        """Load a checkpoint's decoder; its graphs are written when they are not in `cache`, where
-        `content`, the fingerprint of the weights, finds them. `texts` gives states of usual
-        prompts, by which an 8-bit cache is calibrated.
-
-        Raises ModelError for weights that do not fit the config, StorageError.
-        """
-
-        def build(folder: Path) -> None:
-            decoder_graph.write_decoder(folder, weights, config, precision, on_layer)
-            if decoder_graph.has_8bit_cache(precision):
-                write_scales(folder, calibrated(folder, config, threads, texts()))
-
-        folder = kept(cache, f"decoder {precision} {config} {content}", build)
-        return cls(folder, config, threads)
+        kinds = {value.name: value.type for value in self._step.get_inputs()}
+        self.cache_type = np.int8 if kinds["past_key_0"] == "tensor(int8)" else np.float32
 
     def begin(
         self,
@@ -206,15 +159,11 @@ class OnnxSession:
         """The cache: one buffer that is read and written in place; and room for the logits."""
         decoder = self._decoder
         shape = (rows, decoder.heads, capacity, decoder.head_width)
-        scales = self._engine.scales
         for number in range(decoder.layers):
-            for name in ("key", "value"):
-                buffer = np.zeros(shape, np.float32 if scales is None else np.int8)
-                self._bind(f"past_{name}_{number}", buffer)
-                self._bind_output(f"present_{name}_{number}", buffer)
-                if scales is not None:
-                    of_layer = (scales.keys if name == "key" else scales.values)[number]
-                    self._bind(f"{name}_scale_{number}", of_layer[None, :, None])
+            for name in (f"key_{number}", f"value_{number}"):
+                buffer = np.zeros(shape, self._engine.cache_type)
+                self._bind(f"past_{name}", buffer)
+                self._bind_output(f"present_{name}", buffer)
         self._logits = np.zeros((rows, decoder.codebooks * decoder.card), np.float32)
         self._bind_output("logits", self._logits)
 
@@ -223,8 +172,7 @@ class OnnxSession:
         self._binding.bind_ortvalue_output(name, value)
 
     def cached(self) -> Iterator[tuple[NDArray[np.generic], NDArray[np.generic]]]:
-        """Keys and values [R, H, M, D / H] of each layer, as far as they are filled; in 8 bits
-        where the cache is."""
+        """Keys and values [R, H, M, D / H] of each layer, as far as they are filled."""
         filled = int(self._length.max())
         for number in range(self._decoder.layers):
             keys, values = (self._bound[f"past_{n}_{number}"] for n in ("key", "value"))
@@ -243,10 +191,10 @@ class OnnxSession:
         pairs = _paired(len(texts))
         longest = max((len(text) for _, text in texts), default=1)
         length = -(-longest // _TEXT_MULTIPLE) * _TEXT_MULTIPLE
-        shape = (len(pairs), decoder.heads, decoder.head_width, length)
+        shape = (len(pairs), decoder.heads, length, decoder.head_width)
         keys = [np.zeros(shape, np.float32) for _ in range(decoder.layers)]
-        values = [np.zeros((*shape[:2], length, shape[2]), np.float32) for _ in keys]
-        mask = np.full((len(pairs), 1, 1, length), -np.inf, np.float32)
+        values = [np.zeros(shape, np.float32) for _ in keys]
+        mask = np.zeros((len(pairs), length), np.int32)
         for place, number in enumerate(pairs):
             text = texts[number][1]
             padded = np.zeros((length, text.shape[1]), np.float32)
@@ -255,7 +203,7 @@ class OnnxSession:
             for layer in range(decoder.layers):
                 keys[layer][place] = outputs[f"key_{layer}"][0]
                 values[layer][place] = outputs[f"value_{layer}"][0]
-            mask[place, ..., : len(text)] = 0.0
+            mask[place, : len(text)] = 1
         self._bind("cross_rows", np.array([texts[number][0] for number in pairs], np.int64))
         self._bind("row_cross", row_cross)
         self._bind("cross_mask", mask)
@@ -315,59 +263,6 @@ def _conditions(
         inputs["chroma"] = chroma[None]
     names = [output.name for output in graph.get_outputs()]
     return dict(zip(names, graph.run(names, inputs), strict=True))
-
-
-def calibrated(
-    folder: Path, config: MusicGenConfig, threads: int, texts: Sequence[Float32]
-) -> Scales:
-    """The scales of an 8-bit cache, found by playing: a little from several places of a window.
-
-    The first guess is coarse; each round is played with the scales of the one before, and a channel
-    that was clipped gets twice the range. Deterministic.
-    """
-    decoder = config.decoder
-    shape = (decoder.layers, decoder.heads, decoder.head_width)
-    scales = Scales(np.ones(shape, np.float32), np.ones(shape, np.float32))
-    engine = OnnxDecoder(folder, config, threads, scales)
-    for number in range(_MAX_CALIBRATION_ROUNDS):
-        peaks = np.zeros((2, *shape), np.float32)
-        for text, first in zip(cycle(texts), _CALIBRATION_POSITIONS):
-            branches = _calibration_branches(config, text)
-            session = OnnxSession(engine, [branches], (3.0,), Sampling(), _CALIBRATION_STEPS, first)
-            draws = draws_of(first)
-            codes = np.full((1, decoder.codebooks), decoder.card)
-            for _ in range(_CALIBRATION_STEPS):
-                codes = session.next_codes(codes, draws.random(codes.shape))
-            for layer, pair in enumerate(session.cached()):
-                for side, cached in zip(peaks, pair, strict=True):
-                    largest = np.abs(cached.astype(np.int16)).max(axis=(0, 2))
-                    side[layer] = np.maximum(side[layer], largest)
-        clipped = peaks >= _INT8_MAX
-        ranges = np.maximum(peaks, 1.0) * np.where(clipped, 2.0, _HEADROOM)
-        found = (np.stack([scales.keys, scales.values]) * ranges / _INT8_MAX).astype(np.float32)
-        engine.scales = scales = Scales(found[0], found[1])
-        if number >= _MIN_CALIBRATION_ROUNDS and not clipped.any():
-            break
-    return scales
-
-
-def _calibration_branches(config: MusicGenConfig, text: Float32) -> tuple[Branch, Branch]:
-    chroma = None
-    if config.chroma_bins is not None and config.chroma_frames is not None:
-        chroma = no_melody(config.chroma_frames, config.chroma_bins)
-    return Branch(None, chroma), Branch(text, chroma)
-
-
-def write_scales(folder: Path, scales: Scales) -> None:
-    np.savez(folder / _SCALES_NAME, keys=scales.keys, values=scales.values)
-
-
-def read_scales(folder: Path) -> Scales | None:
-    """Those beside the graphs; None where the cache is not in 8 bits."""
-    if not (folder / _SCALES_NAME).is_file():
-        return None
-    with np.load(folder / _SCALES_NAME, allow_pickle=False) as arrays:
-        return Scales(arrays["keys"], arrays["values"])
 
 
 def _paired(count: int) -> NDArray[np.int64]:

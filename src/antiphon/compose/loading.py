@@ -1,0 +1,190 @@
+"""From a MusicGen folder to a renderer: which engine, which precision, prepared or not yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon import settings, threads
+from antiphon.compose.checkpoint import MusicGenConfig, read_config
+from antiphon.compose.codec import StereoCodec
+from antiphon.compose.encodec import load_codec
+from antiphon.compose.engines import DecoderEngine
+from antiphon.compose.exported import Exported, open_exported, read_exported
+from antiphon.compose.graphs import PRECISIONS, Precision
+from antiphon.compose.musicgen import MusicGen
+from antiphon.compose.text import TextEncoder, load_text_encoder
+from antiphon.compose.weights import FINGERPRINTS_NAME, Weights, fingerprint, weight_files
+from antiphon.errors import ConfigError, DependencyError, ModelError
+
+GRAPHS = "graphs"  # the folder of prepared models in the cache
+_USUAL_PROMPTS = (
+    "upbeat jazz with saxophone and drums",
+    "a sad slow piano piece. bpm: 72.0. key: a minor",
+)  # by which an 8-bit cache is calibrated
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a checkpoint is loaded. None leaves it to the machine: 8-bit on a processor, fp16 on a
+    GPU, as many threads as `threads.model_threads` says."""
+
+    precision: str | None = None
+    threads: int | None = None
+    device: str | None = None
+    compile: bool = False
+
+
+def load_musicgen(
+    folder: Path,
+    options: LoadOptions,
+    cache: Path | None = None,
+    on_layer: Callable[[int, int], None] = lambda done, total: None,
+) -> MusicGen:
+    """Load a MusicGen folder, for processors by onnxruntime, for other devices by torch; what is
+    not in `cache` yet is prepared first, and `on_layer` told how many layers of how many are. An
+    exported folder is prepared already.
+
+    Raises ModelError for a folder that is no such checkpoint, ConfigError for options,
+    DependencyError for a device that needs torch where there is none.
+    """
+    config = read_config(folder)
+    count = options.threads or threads.model_threads()
+    exported = read_exported(folder)
+    if exported is not None:
+        return _exported(folder, exported, config, options, count)
+    cache = (cache or settings.load().cache) / GRAPHS
+    if options.device in (None, "cpu"):
+        language = _on_processor(folder, config, options, cache, count, on_layer)
+    else:
+        language = _on_torch(folder, config, options)
+    mono = load_codec(folder, cache=cache, threads=count, codebooks=_codebooks(config))
+    codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
+    used = {
+        "precision": language.precision,
+        "device": options.device or "cpu",
+        "compile": options.compile,
+        "threads": count,
+    }
+    return MusicGen(
+        folder.resolve().name, folder, config, language.text, language.engine, codec, used
+    )
+
+
+def _exported(
+    folder: Path, exported: Exported, config: MusicGenConfig, options: LoadOptions, count: int
+) -> MusicGen:
+    parts = open_exported(
+        folder,
+        exported,
+        config,
+        precision=options.precision,
+        device=options.device,
+        threads=count,
+    )
+    codec = StereoCodec(parts.codec) if config.decoder.channels == 2 else parts.codec
+    used = {"precision": exported.precision, "device": "cpu", "compile": False, "threads": count}
+    return MusicGen(folder.resolve().name, folder, config, parts.text, parts.engine, codec, used)
+
+
+@dataclass(frozen=True, eq=False)
+class _Language:
+    """What makes codes of a text."""
+
+    text: TextEncoder
+    engine: DecoderEngine
+    precision: str
+
+
+def _on_processor(
+    folder: Path,
+    config: MusicGenConfig,
+    options: LoadOptions,
+    cache: Path,
+    count: int,
+    on_layer: Callable[[int, int], None],
+) -> _Language:
+    if options.compile:
+        raise ConfigError(
+            "--compile is for torch, and on a processor onnxruntime takes its place; expected a "
+            "--device such as cuda with it"
+        )
+    precision = _precision(options.precision)
+    from antiphon.compose.engines.onnx_preparing import prepare_decoder
+
+    text = load_text_encoder(folder, config.text, cache=cache, threads=count)
+    files = weight_files(folder)
+    with Weights(files) as weights:
+        weights.require(_shapes_but_the_text_encoders(config))
+        content = fingerprint(files, cache / FINGERPRINTS_NAME)
+        engine = prepare_decoder(
+            weights,
+            config,
+            precision,
+            cache=cache,
+            content=content,
+            threads=count,
+            texts=lambda: [text.encode(prompt) for prompt in _USUAL_PROMPTS],
+            on_layer=on_layer,
+        )
+    return _Language(text, engine, precision)
+
+
+def _on_torch(folder: Path, config: MusicGenConfig, options: LoadOptions) -> _Language:
+    try:
+        from antiphon.compose.engines.torch import (
+            TorchDecoder,
+            require_device,
+            require_precision,
+        )
+    except ImportError as error:
+        raise DependencyError(
+            f"device is {options.device!r}, which needs torch: {error}; "
+            "`pip install 'antiphon[torch]'`, or leave it to the processor with cpu"
+        ) from error
+    from antiphon.compose.engines.torch_text import load_torch_text_encoder
+
+    precision = require_precision(options.precision, str(options.device))
+    device = require_device(str(options.device))
+    # In float32: once a prompt it costs nothing, and T5 was not made for halves.
+    text = load_torch_text_encoder(folder, config.text, device=str(device))
+    with Weights(weight_files(folder)) as weights:
+        weights.require(_shapes_but_the_text_encoders(config))
+        engine = TorchDecoder.load(
+            weights, config, device=device, precision=precision, compiled=options.compile
+        )
+    return _Language(text, engine, precision)
+
+
+def _shapes_but_the_text_encoders(config: MusicGenConfig) -> dict[str, tuple[int, ...]]:
+    """The text encoder's are checked with it: of one of them files hold either of two names."""
+    shapes = config.shapes().items()
+    return {name: shape for name, shape in shapes if not name.startswith("text_encoder.")}
+
+
+def _codebooks(config: MusicGenConfig) -> int:
+    """How many of the codec's the decoder writes for each channel: the first ones.
+
+    Raises ModelError if the codec has not so many, or not so many entries.
+    """
+    codec, decoder = config.codec, config.decoder
+    wanted = decoder.codebooks // decoder.channels
+    if wanted > codec.codebooks() or decoder.card > codec.codebook_size:
+        raise ModelError(
+            f"the decoder writes {wanted} codebooks of {decoder.card} codes for each channel, and "
+            f"the codec has {codec.codebooks()} of {codec.codebook_size}; expected a decoder and a "
+            "codec that belong together"
+        )
+    return wanted
+
+
+def _precision(name: str | None) -> Precision:
+    for precision in PRECISIONS:
+        if name == precision:
+            return precision
+    if name is not None:
+        raise ConfigError(
+            f"precision is {name!r}; expected on a processor one of {', '.join(PRECISIONS)}"
+        )
+    return "8bit"
