@@ -23,6 +23,7 @@ from antiphon.errors import EngineError
 
 # Known steps are taken in so many at a time: bounded memory, whatever the length of a prompt.
 _FEED_STEPS = 64
+_CACHE_POSITIONS = 256  # by so many the cache grows: 5 s of music
 # Sums over a text must not depend on how far its neighbours reach: they are taken in vectors of 16,
 # to which zeros may be appended.
 _TEXT_MULTIPLE = 16
@@ -101,13 +102,18 @@ class OnnxSession:
             ]
         else:
             self._bind_text(condition, branches)
-        capacity = steps + max((len(prefix) for prefix in prefixes), default=0)
-        if capacity > self._decoder.max_positions:
+        most = steps + max((len(prefix) for prefix in prefixes), default=0)
+        if most > self._decoder.max_positions:
             raise EngineError(
-                f"{capacity} positions are asked of a decoder that has "
+                f"{most} positions are asked of a decoder that has "
                 f"{self._decoder.max_positions}; make the window shorter"
             )
-        self._allocate(len(pairs), capacity)
+        self._most = most
+        self._capacity = 0
+        self._logits = np.zeros(
+            (len(pairs), self._decoder.codebooks * self._decoder.card), np.float32
+        )
+        self._bind_output("logits", self._logits)
         if prefixes:
             self._feed_prefixes(prefixes)
 
@@ -138,6 +144,7 @@ class OnnxSession:
     def _run(self, tokens: Codes, extra: Float32, new: NDArray[np.int64]) -> Float32:
         """`new` positions for each row, of which the longest has as many as `tokens` has steps."""
         steps = tokens.shape[1]
+        self._reserve(int(self._length.max()) + steps)
         total = self._length + new
         self._bind("tokens", np.ascontiguousarray(tokens))
         self._bind("extra", extra)
@@ -155,17 +162,22 @@ class OnnxSession:
         self._binding.bind_ortvalue_input(name, value)
         self._bound[name] = values
 
-    def _allocate(self, rows: int, capacity: int) -> None:
-        """The cache: one buffer that is read and written in place; and room for the logits."""
+    def _reserve(self, positions: int) -> None:
+        """Room for so many positions in the cache, one buffer for each layer's keys and values that
+        is read and written in place. Attention takes longer the larger it is, filled or not."""
+        if positions <= self._capacity:
+            return
         decoder = self._decoder
-        shape = (rows, decoder.heads, capacity, decoder.head_width)
+        capacity = min(self._most, -(-positions // _CACHE_POSITIONS) * _CACHE_POSITIONS)
+        shape = (len(self._length), decoder.heads, capacity, decoder.head_width)
         for number in range(decoder.layers):
             for name in (f"key_{number}", f"value_{number}"):
                 buffer = np.zeros(shape, self._engine.cache_type)
+                if self._capacity:
+                    buffer[:, :, : self._capacity] = self._bound[f"past_{name}"]
                 self._bind(f"past_{name}", buffer)
                 self._bind_output(f"present_{name}", buffer)
-        self._logits = np.zeros((rows, decoder.codebooks * decoder.card), np.float32)
-        self._bind_output("logits", self._logits)
+        self._capacity = capacity
 
     def _bind_output(self, name: str, values: NDArray[np.generic]) -> None:
         value = onnxruntime.OrtValue.ortvalue_from_numpy(values)
