@@ -244,7 +244,7 @@ def test_greedy_codes_and_sound_equal_those_of_transformers_generate(
     )
     weights = (3.0,) if guidance == 3.0 else ()
     written = write_codes(ours.engine, [item], weights, GREEDY, ours.pattern)
-    codes = np.stack([frame.codes for frame in written], axis=1)
+    codes = np.stack([frame.codes for (frame,) in written], axis=1)
     assert np.array_equal(codes, expected.numpy())
     assert len(np.unique(codes)) > 5
     samples = ours.codec.decode(codes)
@@ -318,8 +318,9 @@ def test_sampled_codes_are_the_same_alone_and_beside_longer_pieces(
         return Item((Window(0, 0, frames, 0),), (branches,), known, draws_of(number))
 
     def written(items: Callable[[], list[Item]], wanted: int) -> Codes:
-        frames = write_codes(ours.engine, items(), (3.0,), Sampling(), ours.pattern)
-        return np.stack([frame.codes for frame in frames if frame.item == wanted], axis=1)
+        moments = write_codes(ours.engine, items(), (3.0,), Sampling(), ours.pattern)
+        frames = [frame for moment in moments for frame in moment if frame.item == wanted]
+        return np.stack([frame.codes for frame in frames], axis=1)
 
     alone = written(lambda: [item(7, 20, 9)], 0)
     among = written(lambda: [item(1, 31, 80), item(2, 9, 3), item(7, 20, 9)], 2)

@@ -38,8 +38,9 @@ def written(
     """The codes [K, F] of each item."""
     frames: dict[int, list[Codes]] = {number: [] for number in range(len(items))}
     engine = engine or FakeDecoder()
-    for frame in write_codes(engine, items, (3.0,), Sampling(), pattern):
-        frames[frame.item].append(frame.codes)
+    for moment in write_codes(engine, items, (3.0,), Sampling(), pattern):
+        for frame in moment:
+            frames[frame.item].append(frame.codes)
     return {number: np.stack(codes, axis=1) for number, codes in frames.items()}
 
 
@@ -68,9 +69,9 @@ def test_stereo_writes_both_sides_together() -> None:
 
 def test_a_frame_comes_as_soon_as_its_last_codebook_is_there() -> None:
     engine = FakeDecoder()
-    frames = write_codes(engine, [item(1, plan(12, [0], 0, 50, 30))], (3.0,), Sampling(), MONO)
-    for number, frame in enumerate(frames):
-        assert frame.item == 0
+    moments = write_codes(engine, [item(1, plan(12, [0], 0, 50, 30))], (3.0,), Sampling(), MONO)
+    for number, frames in enumerate(moments):
+        assert [frame.item for frame in frames] == [0]
         # Its codebooks lie in steps `number` to `number + 3`: four steps give it, no fifth.
         assert engine.sessions[0].seen.shape[-1] == number + 4
     assert number == 11
@@ -153,10 +154,13 @@ def test_an_item_is_the_same_alone_and_beside_others(
         assert together[number].shape == (4, ends[number])
 
 
-def test_frames_of_one_step_come_item_by_item() -> None:
+def test_frames_of_one_moment_come_together() -> None:
     items = [item(seed, plan(frames, [0], 0, 50, 30)) for seed, frames in enumerate((3, 5))]
-    frames: list[Frame] = list(write_codes(FakeDecoder(), items, (3.0,), Sampling(), MONO))
-    assert [frame.item for frame in frames] == [0, 1, 0, 1, 0, 1, 1, 1]
+    moments: list[tuple[Frame, ...]] = list(
+        write_codes(FakeDecoder(), items, (3.0,), Sampling(), MONO)
+    )
+    found = [[frame.item for frame in frames] for frames in moments]
+    assert found == [[0, 1], [0, 1], [0, 1], [1], [1]]
 
 
 def test_nothing_is_computed_before_the_first_frame_is_asked_for() -> None:

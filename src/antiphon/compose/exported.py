@@ -113,5 +113,5 @@ def open_exported(
             OnnxTextModel(folder / TEXT, threads),
         ),
         engine=OnnxDecoder(folder / DECODER, config, threads),
-        codec=EncodecCodec(config.codec, folder / CODEC, codebooks, threads),
+        codec=EncodecCodec(config.codec, folder / CODEC, codebooks, threads=1),
     )

@@ -41,15 +41,15 @@ def write_codes(
     weights: tuple[float, ...],
     sampling: Sampling,
     pattern: Pattern,
-) -> Iterator[Frame]:
-    """Write all items side by side, each frame given out as soon as all its codebooks are there.
+) -> Iterator[tuple[Frame, ...]]:
+    """Write all items side by side; the frames of one moment are given out as soon as all their
+    codebooks are there.
 
     Items may end at different frames, but their windows must begin at the same ones
     (`side_by_side`). What an item becomes depends on nothing but the item.
     """
     # Of what was written, only what a later window may show is kept.
     written = [item.known for item in items]
-    counts = [item.known.shape[-1] for item in items]
     for number in range(max(len(item.windows) for item in items)):
         going = [i for i, item in enumerate(items) if number < len(item.windows)]
         windows = [items[i].windows[number] for i in going]
@@ -59,12 +59,10 @@ def write_codes(
         ]
         new: list[list[Codes]] = [[] for _ in going]
         some = [items[i] for i in going]
-        for place, codes in _write_window(
-            engine, some, windows, contexts, weights, sampling, pattern
-        ):
-            new[place].append(codes)
-            counts[going[place]] += 1
-            yield Frame(going[place], codes)
+        for moment in _write_window(engine, some, windows, contexts, weights, sampling, pattern):
+            for place, codes in moment.items():
+                new[place].append(codes)
+            yield tuple(Frame(going[place], codes) for place, codes in moment.items())
         for place, i in enumerate(going):
             written[i] = np.concatenate([contexts[place], np.stack(new[place], 1)], axis=1)
 
@@ -94,8 +92,8 @@ def _write_window(
     weights: tuple[float, ...],
     sampling: Sampling,
     pattern: Pattern,
-) -> Iterator[tuple[int, Codes]]:
-    """The new frames of one window: (which item, codes [K])."""
+) -> Iterator[dict[int, Codes]]:
+    """The new frames of one window, moment by moment: codes [K] by item."""
     empty = engine.config.decoder.card
     codebooks = len(pattern.delays)
     shown = contexts[0].shape[1]
@@ -123,6 +121,8 @@ def _write_window(
         frame = step - pattern.longest_delay
         if frame < shown:
             continue
-        for i, layout in enumerate(layouts):
-            if frame < layout.frames:
-                yield i, fixed[i, np.arange(codebooks), layout.step_of[:, frame]]
+        yield {
+            i: fixed[i, np.arange(codebooks), layout.step_of[:, frame]]
+            for i, layout in enumerate(layouts)
+            if frame < layout.frames
+        }

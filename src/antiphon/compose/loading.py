@@ -59,7 +59,7 @@ def load_musicgen(
         language = _on_processor(folder, config, options, cache, count, on_layer)
     else:
         language = _on_torch(folder, config, options)
-    mono = load_codec(folder, cache=cache, threads=count, codebooks=_codebooks(config))
+    mono = load_codec(folder, cache=cache, codebooks=_codebooks(config))
     codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
     used = {
         "precision": language.precision,
