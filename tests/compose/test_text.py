@@ -273,7 +273,7 @@ def unknown_beyond(place: Path) -> None:
     path.write_text(path.read_text().replace('"unk_id": 2', '"unk_id": 999'))
 
 
-def another_end(place: Path) -> None:
+def without_an_end(place: Path) -> None:
     path = place / "tokenizer.json"
     content = json.loads(path.read_text())
     content["post_processor"] = None
@@ -287,7 +287,6 @@ def another_end(place: Path) -> None:
         (leave_sentencepiece, r"has spiece.model, which is not read, but no tokenizer.json; copy"),
         (cut_tokenizer, r"tokenizer.json is no whole tokenizer: .*EOF while parsing .*fetch it"),
         (unknown_beyond, r"tokenizer.json is no whole tokenizer: .*UnkIdNotInVocabulary"),
-        (another_end, r"ends a prompt with \[\]; expected \[1\], the eos_token_id"),
     ],
 )
 def test_a_bad_tokenizer_is_refused(
@@ -299,6 +298,15 @@ def test_a_bad_tokenizer_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         with_changes(folder, tmp_path, encoder.config, change)
+
+
+def test_a_tokenizer_that_adds_no_end_is_taken_as_it_is(
+    encoder: TextEncoder, folder: Path, tmp_path: Path
+) -> None:
+    other = with_changes(folder, tmp_path, encoder.config, without_an_end)
+    assert (*other.tokens(PROMPTS[0]), 1) == encoder.tokens(PROMPTS[0])
+    assert other.tokens("") == (1,)
+    assert len(other.tokens("jazz " * 600)) == MAX_TEXT_TOKENS
 
 
 def test_a_damaged_tokenizer_keeps_the_cause(

@@ -26,7 +26,8 @@ _ALL = (1 << 63) - 1  # as the end of a slice
 
 @dataclass(frozen=True, eq=False)
 class CacheScales:
-    """What a step of an 8-bit cache is worth, for each layer and channel: [layers, D] each."""
+    """What a step of an 8-bit cache is worth, for each layer and channel: [layers, H * width] each,
+    width being `cached_width`."""
 
     keys: Float32
     values: Float32
@@ -46,6 +47,12 @@ def write_decoder(
     _write_condition(condition, weights, config)
     step = GraphWriter(folder, STEP, precision)
     _write_step(step, weights, config, scales, on_layer)
+
+
+def cached_width(config: MusicGenConfig) -> int:
+    """Channels of a head in the cache: GroupQueryAttention takes multiples of 8, so that other
+    heads get channels that are always zero and change nothing."""
+    return -(-config.decoder.head_width // 8) * 8
 
 
 def positions(count: int, width: int) -> Float32:
@@ -174,12 +181,13 @@ def _layer(
     decoder = config.decoder
     heads = decoder.heads
     kind = "float" if scales is None else "int8"
-    cache_shape: Shape = ["R", heads, "M", decoder.head_width]
+    width = cached_width(config)
+    cache_shape: Shape = ["R", heads, "M", width]
     for name in ("key", "value"):
         graph.input(f"past_{name}_{number}", kind, cache_shape)
         graph.output(f"present_{name}_{number}", kind, cache_shape)
-    qkv = [layer.read(f"self_attn.{name}_proj.weight") for name in "qkv"]
-    out = layer.read("self_attn.out_proj.weight")
+    qkv = [_widened(layer.read(f"self_attn.{n}_proj.weight"), heads, width) for n in "qkv"]
+    out = _widened(layer.read("self_attn.out_proj.weight").T, heads, width).T
     in_8_bits: dict[str, int | str] = {}
     step = ""
     if scales is not None:
@@ -200,7 +208,7 @@ def _layer(
         ours=True, num_heads=heads, kv_num_heads=heads, scale=decoder.head_width**-0.5,
         **in_8_bits,  # type: ignore[arg-type]
     )  # fmt: skip
-    graph.output(f"attended_{number}", "float", ["R", "S", decoder.width])
+    graph.output(f"attended_{number}", "float", ["R", "S", heads * width])
     added = graph.linear(attended, out)
     if not decoder.prefix:
         normed, x = _norm(graph, layer.below("encoder_attn_layer_norm."), x, added)
@@ -208,6 +216,12 @@ def _layer(
     normed, x = _norm(graph, layer.below("final_layer_norm."), x, added)
     wide = graph.node("Gelu", graph.linear(normed, layer.read("fc1.weight")))
     return x, graph.linear(wide, layer.read("fc2.weight"))
+
+
+def _widened(matrix: Float32, heads: int, width: int) -> Float32:
+    """[H * D / H, N] -> [H * width, N], each head with rows of zeros."""
+    apart = matrix.reshape(heads, -1, matrix.shape[1])
+    return np.pad(apart, ((0, 0), (0, width - apart.shape[1]), (0, 0))).reshape(heads * width, -1)
 
 
 def _cross_attention(

@@ -28,7 +28,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "8bit", "4bit")
 Shape = Sequence[int | str]  # a name is a dimension that is free
 Array = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint8]
 
-FORMAT = 4  # goes into every key: raise it when the same weights give another graph
+FORMAT = 5  # goes into every key: raise it when the same weights give another graph
 _OPSET, _IR_VERSION = 20, 10
 _OURS = "com.microsoft"  # the domain of onnxruntime's own operators
 _INLINE_BYTES = 1024  # smaller constants stay in the graph

@@ -169,7 +169,8 @@ class OnnxSession:
             return
         decoder = self._decoder
         capacity = min(self._most, -(-positions // _CACHE_POSITIONS) * _CACHE_POSITIONS)
-        shape = (len(self._length), decoder.heads, capacity, decoder.head_width)
+        width = decoder_graph.cached_width(self._engine.config)
+        shape = (len(self._length), decoder.heads, capacity, width)
         for number in range(decoder.layers):
             for name in (f"key_{number}", f"value_{number}"):
                 buffer = np.zeros(shape, self._engine.cache_type)
@@ -252,7 +253,8 @@ class OnnxSession:
 
     def _not_finite(self) -> str:
         """Which layer it began in: the step is taken again, and what each attends to looked at."""
-        rows, width = len(self._length), self._decoder.width
+        rows = len(self._length)
+        width = self._decoder.heads * decoder_graph.cached_width(self._engine.config)
         attended = [np.zeros((rows, 1, width), np.float32) for _ in range(self._decoder.layers)]
         for number, buffer in enumerate(attended):
             self._bind_output(f"attended_{number}", buffer)

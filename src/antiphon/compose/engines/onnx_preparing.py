@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.decoder_graph import CacheScales, write_decoder
+from antiphon.compose.decoder_graph import CacheScales, cached_width, write_decoder
 from antiphon.compose.engines import Branch
 from antiphon.compose.engines.onnx import OnnxDecoder, OnnxSession
 from antiphon.compose.graphs import Precision, kept
@@ -69,7 +69,8 @@ def calibrated(engine: OnnxDecoder, texts: Sequence[Float32]) -> CacheScales:
     """Scales for an 8-bit cache: the largest values of each channel while an engine with a float32
     cache plays from several places of a window, with some room. Deterministic."""
     decoder = engine.config.decoder
-    peaks = np.full((2, decoder.layers, decoder.heads, decoder.head_width), _LEAST, np.float32)
+    shape = (2, decoder.layers, decoder.heads, cached_width(engine.config))
+    peaks = np.full(shape, _LEAST, np.float32)
     for text, first in zip(cycle(texts), _POSITIONS, strict=False):
         branches = _branches(engine.config, text)
         session = OnnxSession(engine, [branches], (3.0,), Sampling(), _STEPS, first)
@@ -80,7 +81,7 @@ def calibrated(engine: OnnxDecoder, texts: Sequence[Float32]) -> CacheScales:
         for layer, pair in enumerate(session.cached()):
             for side, cached in zip(peaks, pair, strict=True):
                 side[layer] = np.maximum(side[layer], np.abs(cached).max(axis=(0, 2)))
-    scales = (peaks * (_HEADROOM / _INT8_MAX)).reshape(2, decoder.layers, decoder.width)
+    scales = (peaks * (_HEADROOM / _INT8_MAX)).reshape(2, decoder.layers, -1)
     return CacheScales(scales[0], scales[1])
 
 
