@@ -16,6 +16,7 @@ from antiphon.audio import Waveform, resample
 from antiphon.compose import musicgen
 from antiphon.compose.composer import Composer, collect, load_composer
 from antiphon.compose.loading import LoadOptions
+from antiphon.compose.melody import FRAME_SECONDS, melody_chroma
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.requests import Request, Section
 from antiphon.compose.sampling import Sampling
@@ -350,6 +351,51 @@ def test_a_melody_is_followed_and_needs_a_checkpoint_that_can(
     assert not np.array_equal(with_tune, without)
     with pytest.raises(ConfigError, match="--melody needs a checkpoint that was trained on melod"):
         composers["mono"].renderer.perform([asked(melody=tune)])
+
+
+def test_what_is_not_used_is_said(composers: dict[str, Composer]) -> None:
+    for given, note in (
+        ({"sampling": Sampling(guidance=1.0), "negative": "x"}, "the negative prompt is not used"),
+        ({"sampling": Sampling(guidance=0.0)}, "the prompt is not used"),
+        ({"prompt": "eight bars of jazz", "controls": Controls()}, "the piece lasts 10 s"),
+    ):
+        (plan,) = composers["mono"].renderer.perform([asked(**given)]).plans  # type: ignore[arg-type]
+        assert note in plan.notes[-1]
+        assert plan.wishes.bars is None
+
+
+def test_bars_last_no_longer_than_seconds(composers: dict[str, Composer]) -> None:
+    long = Controls(bars=1000, tempo_bpm=40.0)
+    with pytest.raises(ConfigError, match="1000 bars last 6000 s at 40 BPM; expected at most 1800"):
+        composers["mono"].renderer.perform([asked(controls=long)])
+
+
+def test_the_record_has_every_text_that_was_read(composers: dict[str, Composer]) -> None:
+    (piece,) = composers["mono"].compose(
+        [asked(controls=Controls(duration_seconds=4.0, intro=True))]
+    )
+    assert piece.provenance["text"] == "slow jazz piano, intro"
+    assert piece.provenance["sections"] == [{"text": "slow jazz piano", "start_seconds": 1.0}]
+
+
+def test_the_melody_that_is_heard() -> None:
+    scale = [60, 62, 64, 65, 67, 69, 71]
+    rate, seconds = 32_000, 1.0
+    time = np.arange(round(rate * seconds)) / rate
+    tones = [np.sin(2 * np.pi * 440 * 2 ** ((pitch - 69) / 12) * time) for pitch in scale]
+    waveform = Waveform(0.3 * np.concatenate(tones)[None].astype(np.float32), rate)
+    chroma = melody_chroma(waveform, round(len(scale) * seconds / FRAME_SECONDS), 12)
+    assert (chroma.sum(axis=1) == 1).all()
+    heard = chroma.argmax(axis=1)
+    for number, pitch in enumerate(scale):
+        middle = round((number + 0.5) * seconds / FRAME_SECONDS)
+        assert (heard[middle - 2 : middle + 3] == pitch % 12).all()
+
+
+def test_a_short_melody_is_repeated() -> None:
+    time = np.arange(32_000) / 32_000
+    waveform = Waveform((0.3 * np.sin(2 * np.pi * 440 * time))[None].astype(np.float32), 32_000)
+    assert (melody_chroma(waveform, 100, 12).argmax(axis=1) == 9).all()
 
 
 def test_a_melody_and_the_longest_prompt_leave_room_for_a_whole_window(

@@ -228,6 +228,20 @@ def test_a_fingerprint_is_taken_once_until_the_file_changes(path: Path, tmp_path
     assert sum(counts) == 2 * size
 
 
+def test_a_file_that_took_the_place_of_another_is_read_anew(path: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "memory.json"
+    first = fingerprint((path,), memory)
+    before = path.stat()
+    other = tmp_path / "other"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert fingerprint((path,), memory) != first
+
+
 @pytest.mark.parametrize("content", [b"", b"[1]", b'{"x": 1}', b'{"x": {"y": 1}}', b"\xff"])
 def test_a_damaged_memory_is_forgotten(content: bytes, path: Path, tmp_path: Path) -> None:
     memory = tmp_path / "memory.json"

@@ -57,12 +57,17 @@ TopK = Annotated[int | None, typer.Option(metavar="K", help="0: no limit. [250]"
 TopP = Annotated[float | None, typer.Option(metavar="P", help="More than 0, up to 1. [1.0]")]
 Guidance = Annotated[
     float | None,
-    typer.Option(metavar="G", help="The weight of the prompt: 1 is none. [3.0]"),
+    typer.Option(metavar="G", help="The weight of the prompt against none; 1: no guidance. [3.0]"),
 ]
 PrecisionName = Annotated[
-    str | None, typer.Option("--precision", metavar="P", help="8bit (default), fp32, fp16, 4bit.")
+    str | None,
+    typer.Option(
+        "--precision", metavar="P", help="8bit (default), fp32, 4bit; fp16 or bf16 on a GPU."
+    ),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, metavar="N", help="Of the processor.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="At once; 1 on a busy machine.")
+]
 Device = Annotated[str | None, typer.Option(metavar="D", help="cpu, cuda, cuda:1.")]
 Compile = Annotated[
     str | None, typer.Option("--compile", metavar="true|false", help="torch.compile, on a GPU.")
@@ -112,7 +117,16 @@ def load(
         model,
         LoadOptions(precision, threads, device, compile_model is not None and truth(compile_model)),
         models=settings.models,
+        on_layer=_note_preparing,
     )
+
+
+def _note_preparing(done: int, total: int) -> None:
+    """A line at the first layer, and at every quarter."""
+    if done == 1:
+        console.note("preparing the model for this processor; it is kept for the next time")
+    elif 4 * done // total > 4 * (done - 1) // total:
+        console.note(f"prepared {done} of {total} layers")
 
 
 def neural_model(model: str | None, size: str | None) -> str | None:

@@ -22,8 +22,8 @@ EXAMPLES = (
     "A .txt file has one prompt a line; a .csv file begins with the names of its columns; a .jsonl "
     'file has one object a line, as in {"prompt": "slow blues", "tempo": 70, "output": "a.wav"}. '
     "Fields are the options of generate, with underscores; a row's own go before the command's.\n\n"
-    "Run the same command again after an interruption, or when rows were added: what is done is "
-    "not done again. Exit code 3: finished, but some rows failed."
+    "Run the same command again after an interruption, or when rows were added at the end: what is "
+    "done is not done again. Exit code 3: finished, but some rows failed."
 )
 _BATCH_SIZE = 4  # of a neural model, whose weights are then read once for all of them
 

@@ -17,7 +17,9 @@ from antiphon.files import storage_error
 CONFIG_NAME = "config.json"
 MUSICGEN_TYPES = ("musicgen", "musicgen_melody")
 _CONFIG_LIMIT_BYTES = 1 << 20
-_PREFIX_POSITIONS = 1024  # more than a melody and the longest text take
+# Positions are sinusoids, of which there are as many as one likes: more than 30 s of any codec, a
+# melody and the longest text take.
+_LEAST_POSITIONS = 4096
 _KINDS_OF_OTHERS = {
     "audioflamingo3": "a listener",
     "musicflamingo": "a listener",
@@ -243,9 +245,7 @@ def _decoder_config(config: _Config, *, prefix: bool) -> DecoderConfig:
         codebooks=config.count("num_codebooks"),
         card=config.count("vocab_size"),
         channels=config.count("audio_channels", 1),
-        # Sinusoids go on: what stands before the codes takes nothing from their 30 seconds.
-        max_positions=config.count("max_position_embeddings", 2048)
-        + (_PREFIX_POSITIONS if prefix else 0),
+        max_positions=max(config.count("max_position_embeddings", 2048), _LEAST_POSITIONS),
         prefix=prefix,
     )
     if decoder.width % decoder.heads:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +88,8 @@ class Composer:
 
     def compose(self, requests: Sequence[Request]) -> tuple[Piece, ...]:
         """Compose pieces side by side; they must have one `batch_key`."""
+        if not requests:
+            return ()
         performance = self.renderer.perform(requests)
         sound = collect(performance)
         return tuple(
@@ -120,7 +122,7 @@ class Composer:
             "prompt": request.prompt,
             "text": plan.text,
             "seed": request.seed,
-            "sections": [asdict(section) for section in request.sections],
+            "sections": [asdict(section) for section in plan.sections],
             "continued": _identified(request.continuation),
             "melody": _identified(request.melody),
             "version": __version__,
@@ -148,11 +150,13 @@ def load_composer(
     options: LoadOptions | None = None,
     *,
     models: Path | None = None,
+    on_layer: Callable[[int, int], None] = lambda done, total: None,
 ) -> Composer:
     """A composer: a MusicGen checkpoint by its folder or hub name; None or "synth" for the arranger
     and the built-in instruments.
 
-    `models` is where models lie (None: the setting). Raises ModelMissingError for a model that is
+    `models` is where models lie (None: the setting). A checkpoint is prepared when it is met first:
+    `on_layer` is told how many layers of how many are. Raises ModelMissingError for a model that is
     not here, ModelError for one that cannot be loaded or is of another kind.
     """
     if spec is None or str(spec) == SYNTH:
@@ -162,4 +166,4 @@ def load_composer(
     from antiphon.compose.loading import LoadOptions, load_musicgen
     from antiphon.models import find
 
-    return Composer(load_musicgen(find(spec, models), options or LoadOptions()))
+    return Composer(load_musicgen(find(spec, models), options or LoadOptions(), on_layer=on_layer))

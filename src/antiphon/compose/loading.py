@@ -18,6 +18,7 @@ from antiphon.compose.text import TextEncoder, load_text_encoder
 from antiphon.compose.weights import FINGERPRINTS_NAME, Weights, fingerprint, weight_files
 from antiphon.errors import ConfigError, DependencyError, ModelError
 
+_THREADS_PER_CORE = 4  # more only wait for each other
 GRAPHS = "graphs"  # the folder of prepared models in the cache
 _USUAL_PROMPTS = (
     "upbeat jazz with saxophone and drums",
@@ -50,16 +51,17 @@ def load_musicgen(
     DependencyError for a device that needs torch where there is none.
     """
     config = read_config(folder)
-    count = options.threads or threads.model_threads()
+    count = _thread_count(options.threads)
     exported = read_exported(folder)
     if exported is not None:
         return _exported(folder, exported, config, options, count)
+    codebooks = _codebooks(config)  # refused before anything large is prepared
     cache = (cache or settings.load().cache) / GRAPHS
     if options.device in (None, "cpu"):
         language = _on_processor(folder, config, options, cache, count, on_layer)
     else:
         language = _on_torch(folder, config, options)
-    mono = load_codec(folder, cache=cache, codebooks=_codebooks(config))
+    mono = load_codec(folder, cache=cache, codebooks=codebooks)
     codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
     used = {
         "precision": language.precision,
@@ -175,6 +177,17 @@ def _codebooks(config: MusicGenConfig) -> int:
             f"the decoder writes {wanted} codebooks of {decoder.card} codes for each channel, and "
             f"the codec has {codec.codebooks()} of {codec.codebook_size}; expected a decoder and a "
             "codec that belong together"
+        )
+    return wanted
+
+
+def _thread_count(wanted: int | None) -> int:
+    if wanted is None:
+        return threads.model_threads()
+    most = _THREADS_PER_CORE * threads.usable_cores()
+    if not 1 <= wanted <= most:
+        raise ConfigError(
+            f"threads is {wanted}; expected 1 to {most} on {threads.usable_cores()} cores"
         )
     return wanted
 

@@ -18,7 +18,7 @@ from antiphon.compose.generation import Item, side_by_side, write_codes
 from antiphon.compose.melody import melody_chroma, no_melody
 from antiphon.compose.patterns import Codes, Pattern, delay, stereo_delay
 from antiphon.compose.prompt import combine, render, uncarried
-from antiphon.compose.requests import Block, Plan, Request
+from antiphon.compose.requests import Block, Plan, Request, Section
 from antiphon.compose.sampling import draws_of
 from antiphon.compose.sections import require_in_order, sections_of
 from antiphon.compose.text import TextEncoder
@@ -29,6 +29,7 @@ from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 
 _FIRST_FRAMES, _FRAMES = 25, 50  # of codes that are decoded at a time: half a second, then one
+_BLOCK_SAMPLES = 65_536
 _WARM_SECONDS = 1.0  # of a continued file that the codec decodes before it goes on
 _JOIN_SECONDS = 0.05  # over which the file fades into what it is continued with
 
@@ -121,12 +122,25 @@ class MusicGen:
         for text in texts:
             if cut := self.text.cut_tokens(text):
                 notes.append(f"the prompt is too long: its last {cut} tokens are not heard")
+        guidance = request.sampling.guidance
+        if guidance == 1.0 and request.negative is not None:
+            notes.append("with a guidance of 1 the negative prompt is not used")
+        if guidance == 0.0:
+            notes.append("with a guidance of 0 the prompt is not used")
+        later = tuple(
+            Section(text, start) for text, (_, start) in zip(texts[1:], sections[1:], strict=True)
+        )
         wishes = combined.controls
+        if (wishes.bars or wishes.sections) and wishes.tempo_bpm is None:
+            notes.append(
+                f"bars last by the tempo, and none is given: the piece lasts {seconds:g} s"
+            )
+            wishes = replace(wishes, bars=None, sections=())
         if not (wishes.duration_seconds or wishes.bars or wishes.sections):
             wishes = replace(wishes, duration_seconds=seconds)
         return _Planned(
             request,
-            Plan(samples, wishes, texts[0], None, tuple(notes)),
+            Plan(samples, wishes, texts[0], None, tuple(notes), later),
             plan(frames, starts, known, window, stride),
             texts,
         )
@@ -186,7 +200,7 @@ class MusicGenPerformance:
             for one, voice in zip(self._planned, voices, strict=True)
         ]
         for number, voice in enumerate(voices):
-            if (samples := voice.begin()).shape[1]:
+            for samples in voice.begin():
                 yield Block(number, samples)
         sampling = self._planned[0].request.sampling
         weights = () if sampling.guidance in (0.0, 1.0) else (sampling.guidance,)
@@ -232,9 +246,11 @@ class _Voice:
         self._pending = list(self.known[:, context - warm :].T)
         self._wanted += warm
 
-    def begin(self) -> FloatArray:
+    def begin(self) -> Iterator[FloatArray]:
         """What there is before the first frame is written: the file that is continued."""
-        return self._counted(self._before)
+        for start in range(0, self._before.shape[1], _BLOCK_SAMPLES):
+            yield self._counted(self._before[:, start : start + _BLOCK_SAMPLES])
+        self._before = self._before[:, :0]
 
     def add(self, codes: Codes) -> None:
         """One more frame [K]."""

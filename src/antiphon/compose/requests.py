@@ -62,7 +62,8 @@ class Plan:
     """What is going to be played for a request.
 
     `samples` of sound, exactly; `wishes` are the controls and what the prompt was understood to
-    say; `text` is what the model reads, None where no model reads; `notes` are for the user.
+    say; `text` is what the model reads first, None where no model reads, `sections` what it reads
+    after that; `notes` are for the user.
     """
 
     samples: int
@@ -70,6 +71,7 @@ class Plan:
     text: str | None
     score: Score | None
     notes: tuple[str, ...]
+    sections: tuple[Section, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

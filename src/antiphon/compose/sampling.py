@@ -82,8 +82,9 @@ def choose(logits: Float32, draws: NDArray[np.float64], sampling: Sampling) -> C
         return likeliest
     count = sampling.kept_of(logits.shape[-1])
     order = _likeliest(logits, count)
-    kept = np.take_along_axis(logits, order, -1).astype(np.float64) / sampling.temperature
-    shares = np.exp(kept - kept[..., :1])
+    kept = np.take_along_axis(logits, order, -1).astype(np.float64)
+    with np.errstate(over="ignore"):  # a temperature near 0 leaves the likeliest alone
+        shares = np.exp((kept - kept[..., :1]) / sampling.temperature)
     sums = shares.cumsum(-1)
     total = sums[..., -1:]
     if sampling.top_p < 1.0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from antiphon.compose.requests import DEFAULT_SECONDS, Request
-from antiphon.controls import Controls
+from antiphon.controls import MAX_DURATION_SECONDS, Controls
 from antiphon.errors import ConfigError
 
 EDGE_SECONDS = 8.0  # how long an intro or an ending is, where bars are not counted
@@ -30,6 +30,11 @@ def sections_of(request: Request, wishes: Controls) -> tuple[list[tuple[str, flo
         )
     if bars := wishes.bars or sum(part.bars for part in wishes.sections):
         seconds = bars * bar_seconds if bar_seconds else seconds
+    if seconds > MAX_DURATION_SECONDS:
+        raise ConfigError(
+            f"{bars} bars last {seconds:g} s at {wishes.tempo_bpm:g} BPM; expected at most "
+            f"{MAX_DURATION_SECONDS:g} s: fewer bars, or a higher tempo"
+        )
     if controls.sections:
         at, sections = 0.0, []
         for part in controls.sections:

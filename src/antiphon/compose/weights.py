@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -166,7 +167,14 @@ class _Seen:
 
     size_bytes: int
     modified_ns: int
+    changed_ns: int  # cannot be set back, as the other time can
+    inode: int
     sha256: str
+
+    def is_of(self, status: os.stat_result) -> bool:
+        """Whether a file still looks like this."""
+        seen = (self.size_bytes, self.modified_ns, self.changed_ns, self.inode)
+        return seen == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def fingerprint(
@@ -174,7 +182,7 @@ def fingerprint(
 ) -> str:
     """A checksum of the content of the files, in this order.
 
-    `memory` is a file that keeps the checksum of each file with its size and time: gigabytes are
+    `memory` is a file that keeps the checksum of each file with its size and times: gigabytes are
     read once, not before every piece. Raises StorageError.
     """
     from antiphon.files import atomic_write
@@ -189,11 +197,10 @@ def fingerprint(
         except OSError as error:
             raise storage_error("read", path, error) from error
         known = seen.get(place)
-        if known is None or (known.size_bytes, known.modified_ns) != (
-            status.st_size,
-            status.st_mtime_ns,
-        ):
-            known = _Seen(status.st_size, status.st_mtime_ns, sha256_of(path, on_bytes))
+        if known is None or not known.is_of(status):
+            checksum = sha256_of(path, on_bytes)
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            known = _Seen(status.st_size, *times, status.st_ino, checksum)
             seen[place] = known
             changed = True
         digest.update(known.sha256.encode())
