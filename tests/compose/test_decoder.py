@@ -362,6 +362,40 @@ def test_no_step_that_is_fed_hears_of_a_later_one(made: dict[str, Made]) -> None
         assert not np.array_equal(one_layer[:, :, 30], other[:, :, 30])
 
 
+def test_outliers_of_keys_and_values_do_not_spoil_the_8_bit_cache(
+    made: dict[str, Made], tmp_path: Path
+) -> None:
+    """Trained decoders have a few channels that are far larger than the others."""
+
+    def plant(tensors: dict[str, torch.Tensor]) -> None:
+        for name, values in tensors.items():
+            if name.endswith(("self_attn.k_proj.weight", "self_attn.v_proj.weight")):
+                values[5::64] *= 30.0
+            if name.endswith(("self_attn.q_proj.weight",)):
+                values[5::64] /= 30.0
+            if name.endswith("self_attn.out_proj.weight"):
+                values[:, 5::64] /= 30.0
+
+    one = made["wide"]
+    folder = changed_copy(one.folder, tmp_path / "outliers", plant)
+    codes = one.some_steps(len(TEXTS), 60)
+    items = [(Branch(one.states(text)),) for text in TEXTS]
+    found = [
+        our_logits(
+            load_musicgen(place, LoadOptions(precision, 1), tmp_path / "cache").engine,
+            items,
+            codes,
+            1.0,
+        ).astype(np.float64)
+        for place, precision in ((folder, "fp32"), (folder, "8bit"), (one.folder, "8bit"))
+    ]
+    exact, planted, plain = (torch.from_numpy(x).log_softmax(-1).numpy() for x in found)
+    # The same function as without outliers, and no further from it.
+    divergence, usual = ((np.exp(exact) * (exact - x)).sum(-1).mean() for x in (planted, plain))
+    assert usual < 2e-3
+    assert divergence < 2 * usual
+
+
 @pytest.mark.parametrize(("precision", "bound"), [("8bit", 2e-3), ("4bit", 0.1)])
 def test_coarser_weights_stay_near(made: dict[str, Made], precision: str, bound: float) -> None:
     one = made["wide"]
