@@ -121,7 +121,7 @@ def test_options_that_are_not_in_the_folder(exported: Path) -> None:
     with pytest.raises(ConfigError, match="for processors; expected --device cpu, not cuda"):
         load_musicgen(exported, LoadOptions(device="cuda"))
     assert load_musicgen(exported, LoadOptions("8bit", 1, "cpu")).sample_rate == 32_000
-    with pytest.raises(ModelError, match="exported folder: graphs, no weights; expected the check"):
+    with pytest.raises(ConfigError, match="exported folder already, at 8bit; expected --format tr"):
         export(exported, exported.parent / "again")
 
 

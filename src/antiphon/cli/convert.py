@@ -24,6 +24,7 @@ EXPORT_EXAMPLES = (
     "    antiphon export facebook/musicgen-small --output small-8bit/\n"
     "    antiphon export musicgen/ --format onnx --precision 4bit --output tiny/\n"
     "    antiphon export musicgen/ --format transformers --precision fp16 --output half/\n"
+    "    antiphon export small-8bit/ --format transformers --output again/\n"
     "    antiphon generate 'calm piano' --model small-8bit/"
 )
 

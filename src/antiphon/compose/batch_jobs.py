@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from antiphon.compose import batch_ledger
+from antiphon.compose.checkpoint import CONFIG_NAME
 from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.options import RECORDINGS, form_of, merged, request_of, seed_of, slug
 from antiphon.compose.prompt_files import Row
 from antiphon.compose.requests import Request
-from antiphon.compose.weights import fingerprint
 from antiphon.errors import ConfigError
 
 FAILURES = "failed.jsonl"
-_MODEL_SUFFIXES = (".safetensors", ".onnx", ".data", ".json")
 _CHANGES_NO_PIECE = ("threads",)  # of a model's settings
 
 
@@ -164,13 +163,16 @@ class _Places:
 
 
 def checksum_of_model(folder: Path, memory: Path) -> str:
-    """Of the weights, graphs and configuration in a model's folder; see `weights.fingerprint`."""
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix in _MODEL_SUFFIXES and path.is_file()
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    """Of what a model is loaded from; see `weights.fingerprint`. Raises ModelError."""
+    # Not with the module: the synth needs none of what these load.
+    from antiphon.compose.exported import read_exported
+    from antiphon.compose.text import TOKENIZER_NAME
+    from antiphon.compose.weights import fingerprint, weight_files
+
+    exported = read_exported(folder)
+    parts = weight_files(folder) if exported is None else [folder / n for n in exported.files]
+    described = [folder / CONFIG_NAME, folder / TOKENIZER_NAME]
+    found = dict.fromkeys([*parts, *(path for path in described if path.is_file())])
     return fingerprint(tuple(found), memory)
 
 

@@ -86,8 +86,9 @@ def _write_condition(graph: GraphWriter, weights: Weights, config: MusicGenConfi
     heads = graph.constant([0, 0, decoder.heads, decoder.head_width])
     for number in range(decoder.layers):
         layer = weights.below(f"{_DECODER}layers.{number}.encoder_attn.")
-        both = [layer.read("k_proj.weight"), layer.read("v_proj.weight")]
-        product = graph.linear(text, np.concatenate(both))
+        names = ("k_proj.weight", "v_proj.weight")
+        both = [layer.read(name) for name in names]
+        product = graph.linear(text, np.concatenate(both), layer.label(*names))
         split = (f"keys_{number}", f"values_{number}")
         graph.node("Split", product, outputs=split, axis=-1, num_outputs=2)
         for name, whole in zip(("key", "value"), split, strict=True):
@@ -103,8 +104,10 @@ def _projected(graph: GraphWriter, weights: Weights, x: str, name: str) -> str:
     if f"{name}.weight" not in weights:
         return x
     # In fp32: it is small, and everything stands on it.
-    product = graph.node("MatMul", x, graph.constant(weights.read(f"{name}.weight").T))
-    return graph.node("Add", product, graph.constant(weights.read(f"{name}.bias")))
+    weight, bias = f"{name}.weight", f"{name}.bias"
+    matrix = graph.constant(weights.read(weight).T, weights.label(weight))
+    added = graph.constant(weights.read(bias), weights.label(bias))
+    return graph.node("Add", graph.node("MatMul", x, matrix), added)
 
 
 def _write_step(
@@ -137,8 +140,9 @@ def _write_step(
         graph.input("row_cross", "int64", ["R"])
         graph.input("cross_mask", "int32", ["X", "L"])  # 1 where there is text
 
-    tables = [weights.read(f"{_DECODER}embed_tokens.{number}.weight") for number in range(k)]
-    table = graph.constant(np.concatenate([*tables, np.zeros((1, d), np.float32)]))
+    names = [f"{_DECODER}embed_tokens.{number}.weight" for number in range(k)]
+    tables = [*map(weights.read, names), np.zeros((1, d), np.float32)]
+    table = graph.constant(np.concatenate(tables), weights.label(*names))
     embedded = graph.node("Gather", table, tokens)  # [I, S, K, D]
     # Not ReduceSum: it adds in another order where there is one item than where there are more.
     parts = [f"embedded_{number}" for number in range(k)]
@@ -156,8 +160,8 @@ def _write_step(
     x, _ = _norm(graph, weights.below(f"{_DECODER}layer_norm."), x, added)
     ends = [graph.constant([-1]), graph.constant([_ALL]), graph.constant([1])]
     x = graph.node("Slice", x, *ends)  # the heads are large: only the last step goes through them
-    heads = [weights.read(f"decoder.lm_heads.{number}.weight") for number in range(k)]
-    logits = graph.linear(x, np.concatenate(heads))
+    names = [f"decoder.lm_heads.{number}.weight" for number in range(k)]
+    logits = graph.linear(x, np.concatenate([*map(weights.read, names)]), weights.label(*names))
     graph.node("Squeeze", logits, graph.constant([1]), name="logits")
     graph.output("logits", "float", ["R", k * decoder.card])
     graph.save()
@@ -186,8 +190,9 @@ def _layer(
     for name in ("key", "value"):
         graph.input(f"past_{name}_{number}", kind, cache_shape)
         graph.output(f"present_{name}_{number}", kind, cache_shape)
-    qkv = [_widened(layer.read(f"self_attn.{n}_proj.weight"), heads, width) for n in "qkv"]
-    out = _widened(layer.read("self_attn.out_proj.weight").T, heads, width).T
+    names = [f"self_attn.{name}_proj.weight" for name in ("q", "k", "v", "out")]
+    qkv = [_widened(layer.read(name), heads, width) for name in names[:3]]
+    out = _widened(layer.read(names[3]).T, heads, width).T
     in_8_bits: dict[str, int | str] = {}
     step = ""
     if scales is not None:
@@ -201,7 +206,7 @@ def _layer(
     normed, x = _norm(graph, layer.below("self_attn_layer_norm."), x, added)
     attended = graph.node(
         "GroupQueryAttention",
-        graph.linear(normed, np.concatenate(qkv)), "", "",
+        graph.linear(normed, np.concatenate(qkv), layer.label(*names[:3])), "", "",
         f"past_key_{number}", f"past_value_{number}",
         "last", "longest", *[""] * 5, step, step, "", "", "new",
         outputs=[f"attended_{number}", f"present_key_{number}", f"present_value_{number}"],
@@ -209,13 +214,17 @@ def _layer(
         **in_8_bits,  # type: ignore[arg-type]
     )  # fmt: skip
     graph.output(f"attended_{number}", "float", ["R", "S", heads * width])
-    added = graph.linear(attended, out)
+    added = graph.linear(attended, out, layer.label(names[3]))
     if not decoder.prefix:
         normed, x = _norm(graph, layer.below("encoder_attn_layer_norm."), x, added)
         added = _cross_attention(graph, layer, config, number, normed)
     normed, x = _norm(graph, layer.below("final_layer_norm."), x, added)
-    wide = graph.node("Gelu", graph.linear(normed, layer.read("fc1.weight")))
-    return x, graph.linear(wide, layer.read("fc2.weight"))
+    wide = graph.node("Gelu", _linear(graph, layer, "fc1.weight", normed))
+    return x, _linear(graph, layer, "fc2.weight", wide)
+
+
+def _linear(graph: GraphWriter, part: Weights, name: str, x: str) -> str:
+    return graph.linear(x, part.read(name), part.label(name))
 
 
 def _widened(matrix: Float32, heads: int, width: int) -> Float32:
@@ -232,12 +241,12 @@ def _cross_attention(
     shape: Shape = ["X", decoder.heads, "L", decoder.head_width]
     key, value = (graph.input(f"{name}_{number}", "float", shape) for name in ("key", "value"))
     shown = graph.node("Gather", normed, "cross_rows")  # [X, S, D]
-    query = graph.linear(shown, layer.read("encoder_attn.q_proj.weight"))
+    query = _linear(graph, layer, "encoder_attn.q_proj.weight", shown)
     mixed = graph.node(
         "MultiHeadAttention", query, key, value, "", "cross_mask",
         ours=True, num_heads=decoder.heads, scale=decoder.head_width**-0.5,
     )  # fmt: skip
-    added = graph.linear(mixed, layer.read("encoder_attn.out_proj.weight"))
+    added = _linear(graph, layer, "encoder_attn.out_proj.weight", mixed)
     # One more row, of zeros, for the branches that do not attend to any text.
     padded = graph.node("Pad", added, graph.constant([0, 0, 0, 1, 0, 0]))
     return graph.node("Gather", padded, "row_cross")
@@ -246,6 +255,6 @@ def _cross_attention(
 def _norm(graph: GraphWriter, part: Weights, x: str, added: str | None) -> tuple[str, str]:
     """The sum of x and `added` normalised, and the sum itself."""
     weight, bias = part.read("weight"), part.read("bias")
-    if added is None:
-        return graph.layer_norm(x, weight, bias), x
-    return graph.added_layer_norm(x, added, weight, bias)
+    total = x if added is None else graph.node("Add", x, added)
+    labels = (part.label("weight"), part.label("bias"))
+    return graph.layer_norm(total, weight, bias, labels=labels), total

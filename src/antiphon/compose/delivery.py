@@ -1,6 +1,6 @@
 """Composed sound into files: first beside its place as it comes, then at its level and in its form.
 
-Memory does not grow with the length of a piece.
+Memory does not grow with the length of a piece, but for a recording that is continued.
 """
 
 from __future__ import annotations

@@ -50,6 +50,9 @@ class _Reader:
         self._weights = weights
         self._norm = norm
 
+    def label(self, *names: str) -> str:
+        return self._weights.label(*names)
+
     def conv(self, name: str) -> tuple[Float32, Float32]:
         """Weight and bias. Weight norm (Salimans & Kingma 2016) is gain * direction / |direction|,
         the length taken over all axes but the first."""
@@ -118,7 +121,10 @@ def _block(graph: GraphWriter, reader: _Reader, block: Block, x: str) -> str:
 def _conv(graph: GraphWriter, reader: _Reader, conv: Conv, x: str) -> str:
     if conv.activated:
         x = _elu(graph, x)
-    weight, bias = (graph.constant(values) for values in reader.conv(conv.name))
+    weight, bias = (
+        graph.constant(values, reader.label(f"{conv.name}.{kind}"))
+        for kind, values in zip(("weight", "bias"), reader.conv(conv.name), strict=True)
+    )
     if conv.up:
         return graph.node(
             "ConvTranspose", x, weight, bias,
@@ -183,9 +189,11 @@ def _lstm(graph: GraphWriter, reader: _Reader, name: str, layers: int, x: str, s
     y = x
     for layer in range(layers):
         weights = reader.lstm(name, layer)
+        kinds = (("weight_ih",), ("weight_hh",), ("bias_ih", "bias_hh"))
+        labels = [reader.label(*(f"{name}.{kind}_l{layer}" for kind in held)) for held in kinds]
         outputs = [f"{name}.{part}_{layer}" for part in ("y", "h", "c")]
         y = graph.node(
-            "LSTM", y, *(graph.constant(values) for values in weights), "",
+            "LSTM", y, *map(graph.constant, weights, labels), "",
             *before[2 * layer : 2 * layer + 2], outputs=outputs,
             hidden_size=weights[1].shape[-1],
         )  # fmt: skip

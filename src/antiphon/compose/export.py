@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from antiphon import __version__
-from antiphon.compose import encodec_layers
 from antiphon.compose.checkpoint import CONFIG_NAME, read_config, read_values
 from antiphon.compose.convert import TOKENIZER_FILES
 from antiphon.compose.exported import (
@@ -27,6 +26,7 @@ from antiphon.compose.exported import (
     TEXT,
     Exported,
     read_exported,
+    require_files,
 )
 from antiphon.compose.graphs import FORMAT, PRECISIONS
 from antiphon.compose.loading import GRAPHS, LoadOptions, load_musicgen
@@ -43,9 +43,10 @@ from antiphon.compose.patterns import Codes
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
 from antiphon.compose.tensors import in_precision, of_weights, write_safetensors
+from antiphon.compose.unexport import checkpoint_tensors
 from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 from antiphon.controls import Controls
-from antiphon.errors import ConfigError, ModelError
+from antiphon.errors import ConfigError
 from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 from antiphon.plain import write_json
@@ -105,14 +106,15 @@ def export(
             f"--precision is {precision!r}; expected for {format} one of "
             f"{', '.join(FORMATS[format])}"
         )
-    if read_exported(checkpoint) is not None:
-        raise ModelError(
-            f"{checkpoint} is an exported folder: graphs, no weights; expected the checkpoint it "
-            "was made from"
+    exported = read_exported(checkpoint)
+    if exported is not None and format == "onnx":
+        raise ConfigError(
+            f"{checkpoint} is an exported folder already, at {exported.precision}; expected "
+            "--format transformers, or the checkpoint it was made from"
         )
     show = on_progress or (lambda stage, done, total: None)
     with whole_folder(output) as folder:
-        parity = _written(checkpoint, folder, format, precision, threads, show)
+        parity = _written(checkpoint, folder, format, precision, exported, threads, show)
         files = record_origin(folder, checkpoint, show)
     return Made(
         source=checkpoint,
@@ -122,6 +124,16 @@ def export(
         files=tuple(file.name for file in files),
         size_bytes=sum(file.size_bytes or 0 for file in files),
         parity=parity,
+        notes=_notes(exported),
+    )
+
+
+def _notes(exported: Exported | None) -> tuple[str, ...]:
+    if exported is None or exported.precision == "fp32":
+        return ()
+    return (
+        f"the weights are those of the {exported.precision} graphs, dequantised; the scales of "
+        "their 8-bit cache stay in the weights of q, k, v and out, which are the same function",
     )
 
 
@@ -130,6 +142,7 @@ def _written(
     folder: Path,
     format: str,
     precision: str,
+    exported: Exported | None,
     threads: int | None,
     show: OnProgress,
 ) -> Parity:
@@ -139,14 +152,15 @@ def _written(
         if format == "onnx":
             _write_graphs(checkpoint, folder, precision, work / "made", threads, show)
         else:
-            _write_checkpoint(checkpoint, folder, precision, show)
+            _write_checkpoint(checkpoint, folder, precision, exported, show)
         as_written = None if format == "onnx" else "fp32"
         logits, sound = _sample(folder, as_written, work / "result", threads, "result", show)
         shutil.rmtree(work / "result", ignore_errors=True)
         expected, expected_sound = _sample(
-            checkpoint, "fp32", work / "source", threads, "source", show
+            checkpoint, None if exported else "fp32", work / "source", threads, "source", show
         )
-    parity = Parity(_relative(expected, logits), TOLERANCES[precision])
+    used = (precision, exported.precision if exported else precision)
+    parity = Parity(_relative(expected, logits), max(TOLERANCES[name] for name in used))
     parity.require("|difference| / |logits|")
     codec = Parity(_relative(expected_sound, sound), _CODEC_TOLERANCE)
     codec.require("|difference| / |decoded sound|")
@@ -167,12 +181,11 @@ def _write_graphs(
         names = [_GRAPH_OF[p.name] for p in prepared.glob("*.onnx") if p.name in _GRAPH_OF]
         if names:
             prepared.rename(folder / names[0])
-    config = read_config(checkpoint)
     with Weights(weight_files(checkpoint)) as weights:
         inside = any(name.startswith("audio_encoder.") for name in weights)
         part = weights.below("audio_encoder.") if inside else weights
-        count = config.decoder.codebooks // config.decoder.channels
-        names = [encodec_layers.codebook_name(number) for number in range(count)]
+        # All of them, and what training left beside: so that the way back is whole.
+        names = [name for name in part if name.startswith("quantizer.")]
         tables = {name: of_weights(part, name) for name in names}
         write_safetensors(folder / CODEC / CODEBOOKS_NAME, tables, lambda size: None)
     _carry(checkpoint, folder, (CONFIG_NAME, *_CARRIED))
@@ -205,23 +218,33 @@ def _by_its_suffix(name: str) -> str:
     return "numbers that the graphs beside it need" if "/" in name else "of the checkpoint"
 
 
-def _write_checkpoint(checkpoint: Path, folder: Path, precision: str, show: OnProgress) -> None:
+def _write_checkpoint(
+    checkpoint: Path, folder: Path, precision: str, exported: Exported | None, show: OnProgress
+) -> None:
     """All tensors in one precision; the codec stays in fp32, in which it is small enough."""
     kind = "F16" if precision == "fp16" else "F32"
     config = read_values(checkpoint)
-    read_config(checkpoint)  # raises for a checkpoint that is no MusicGen
+    parsed = read_config(checkpoint)  # raises for a checkpoint that is no MusicGen
     config.pop("dtype", None)
     config["torch_dtype"] = "float16" if precision == "fp16" else "float32"
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _carry(checkpoint, folder, _CARRIED)
-    with Weights(weight_files(checkpoint)) as weights:
+    if exported:
+        require_files(checkpoint, exported)
+    files = (checkpoint / CODEC / CODEBOOKS_NAME,) if exported else weight_files(checkpoint)
+    with Weights(files) as weights:
+        source = (
+            checkpoint_tensors(checkpoint, parsed, weights)
+            if exported
+            else {name: of_weights(weights, name) for name in weights}
+        )
         tensors = {
             name: in_precision(
                 name,
-                of_weights(weights, name),
+                tensor,
                 "F32" if name.startswith("audio_encoder.") else kind,
             )
-            for name in weights
+            for name, tensor in source.items()
         }
         total = sum(tensor.size_bytes for tensor in tensors.values())
         write_safetensors(folder / WEIGHTS_NAME, tensors, Counted("writing", total, show))

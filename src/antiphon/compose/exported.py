@@ -76,6 +76,13 @@ def read_exported(folder: Path) -> Exported | None:
     return exported
 
 
+def require_files(folder: Path, exported: Exported) -> None:
+    """Raise ModelError for the first file that is named and not there."""
+    for name in exported.files:
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder} lacks {name}, which {EXPORT_NAME} names; copy it again")
+
+
 def open_exported(
     folder: Path,
     exported: Exported,
@@ -100,9 +107,7 @@ def open_exported(
             f"{folder} holds graphs for processors; expected --device cpu, not {device}: the "
             "checkpoint itself runs on a GPU"
         )
-    for name in exported.files:
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder} lacks {name}, which {EXPORT_NAME} names; copy it again")
+    require_files(folder, exported)
     with Weights((folder / CODEC / CODEBOOKS_NAME,)) as weights:
         count = config.decoder.codebooks // config.decoder.channels
         codebooks = [weights.read(encodec_layers.codebook_name(n)) for n in range(count)]

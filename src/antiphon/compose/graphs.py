@@ -28,7 +28,7 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "8bit", "4bit")
 Shape = Sequence[int | str]  # a name is a dimension that is free
 Array = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint8]
 
-FORMAT = 5  # goes into every key: raise it when the same weights give another graph
+FORMAT = 6  # goes into every key: raise it when the same weights give another graph
 _OPSET, _IR_VERSION = 20, 10
 _OURS = "com.microsoft"  # the domain of onnxruntime's own operators
 _INLINE_BYTES = 1024  # smaller constants stay in the graph
@@ -84,40 +84,48 @@ class GraphWriter:
         )
         return results[0]
 
-    def constant(self, values: Array | Sequence[int] | int) -> str:
-        """A constant; whole numbers become int64. The same one is kept once."""
+    def constant(self, values: Array | Sequence[int] | int, label: str | None = None) -> str:
+        """A constant; whole numbers become int64. `label` names it after what it holds, so that it
+        can be read back; without one the same constant is kept once."""
         # Not `ascontiguousarray`: it makes a vector of a scalar.
         kind = values.dtype if isinstance(values, np.ndarray) else np.int64
         array = np.asarray(values, kind, order="C")
         data = array.tobytes()
+        if label is not None:
+            self._store(label, array, data)
+            return label
         key = hashlib.sha256(f"{array.dtype}{array.shape}".encode() + data).digest()
         if key not in self._names:
             self._names[key] = f"constant_{len(self._names)}"
             self._store(self._names[key], array, data)
         return self._names[key]
 
-    def linear(self, x: str, matrix: Float32, name: str | None = None) -> str:
+    def linear(
+        self, x: str, matrix: Float32, label: str | None = None, name: str | None = None
+    ) -> str:
         """x [..., N] -> [..., M] by `matrix` [M, N] as torch keeps it, at this precision."""
         if self.precision == "fp32":
-            return self.node("MatMul", x, self.constant(matrix.T), name=name)
+            return self.node("MatMul", x, self.constant(matrix.T, label), name=name)
         outputs, inputs = matrix.shape
         block = _BLOCKS[self.precision]
         codes, scales = quantise(matrix, bits=int(self.precision[0]), block=block)
         return self.node(
-            "MatMulNBits", x, self.constant(codes), self.constant(scales), name=name, ours=True,
+            "MatMulNBits", x, self.constant(codes, label), self.constant(scales), name=name,
+            ours=True,
             K=inputs, N=outputs, bits=int(self.precision[0]), block_size=block,
             accuracy_level=_INT8_ACTIVATIONS,
         )  # fmt: skip
 
-    def layer_norm(self, x: str, weight: Float32, bias: Float32, epsilon: float = 1e-5) -> str:
-        scale, shift = self.constant(weight), self.constant(bias)
+    def layer_norm(
+        self,
+        x: str,
+        weight: Float32,
+        bias: Float32,
+        epsilon: float = 1e-5,
+        labels: tuple[str | None, str | None] = (None, None),
+    ) -> str:
+        scale, shift = self.constant(weight, labels[0]), self.constant(bias, labels[1])
         return self.node("LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon)
-
-    def added_layer_norm(
-        self, x: str, added: str, weight: Float32, bias: Float32, epsilon: float = 1e-5
-    ) -> tuple[str, str]:
-        total = self.node("Add", x, added)
-        return self.layer_norm(total, weight, bias), total
 
     def save(self) -> None:
         """Write the graph; its folder then holds `<name>.onnx` and `<name>.weights`."""

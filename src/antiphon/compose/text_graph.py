@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from antiphon.compose.checkpoint import TextConfig
 from antiphon.compose.graphs import GraphWriter
-from antiphon.compose.weights import Float32, Weights
+from antiphon.compose.weights import Weights
 
 EMBEDDING_NAMES = ("shared.weight", "encoder.embed_tokens.weight")
 """Two names of one tensor; safetensors keeps only one of them, not always the same."""
@@ -39,15 +39,15 @@ def write_text_graph(graph: GraphWriter, weights: Weights, config: TextConfig) -
     tokens are read.
     """
     ids = graph.input("ids", "int64", (1, "tokens"))
-    table = graph.constant(weights.read(embedding_name(weights)))
+    label = weights.label(EMBEDDING_NAMES[0])
+    table = graph.constant(weights.read(embedding_name(weights)), label)
     x = graph.node("Gather", table, ids)  # [1, L, W]
     bias = _position_bias(graph, ids, weights, config)  # [1, H, L, L]
     for number in range(config.layers):
         block = weights.below(f"encoder.block.{number}.layer.")
         x = graph.node("Add", x, _attention(graph, x, bias, block.below("0."), config))
         x = graph.node("Add", x, _feed_forward(graph, x, block.below("1."), config))
-    last = weights.read("encoder.final_layer_norm.weight")
-    _rms_norm(graph, x, last, config, name="states")
+    _rms_norm(graph, x, weights.below("encoder.final_layer_norm."), config, name="states")
     graph.output("states", "float", (1, "tokens", config.width))
     graph.save()
 
@@ -73,10 +73,8 @@ def distance_buckets(config: TextConfig) -> NDArray[np.int64]:
 
 def _position_bias(graph: GraphWriter, ids: str, weights: Weights, config: TextConfig) -> str:
     """[1, H, L, L]; computed once, the blocks share it."""
-    by_bucket = weights.read(
-        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-    )  # [buckets, H]
-    by_distance = np.ascontiguousarray(by_bucket[distance_buckets(config)].T)  # [H, distances]
+    name = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    by_bucket = graph.constant(weights.read(name), weights.label(name))  # [buckets, H]
     furthest = config.max_distance
     length = graph.node("Squeeze", graph.node("Shape", ids, start=1, end=2))
     place = graph.node("Range", graph.constant(0), length, graph.constant(1))  # [L]
@@ -86,39 +84,45 @@ def _position_bias(graph: GraphWriter, ids: str, weights: Weights, config: TextC
     distance = graph.node("Max", distance, graph.constant([-furthest]))
     distance = graph.node("Min", distance, graph.constant([furthest]))
     row = graph.node("Add", distance, graph.constant([furthest]))
-    bias = graph.node("Gather", graph.constant(by_distance), row, axis=1)  # [H, L, L]
+    bucket = graph.node("Gather", graph.constant(distance_buckets(config)), row)
+    bias = graph.node("Gather", by_bucket, bucket)  # [L, L, H]
+    bias = graph.node("Transpose", bias, perm=[2, 0, 1])
     return graph.node("Unsqueeze", bias, graph.constant([0]))
 
 
 def _attention(graph: GraphWriter, x: str, bias: str, weights: Weights, config: TextConfig) -> str:
-    normed = _rms_norm(graph, x, weights.read("layer_norm.weight"), config)
+    normed = _rms_norm(graph, x, weights.below("layer_norm."), config)
     query, key, value = (
-        graph.linear(normed, weights.read(f"SelfAttention.{name}.weight")) for name in "qkv"
+        _linear(graph, weights, f"SelfAttention.{name}.weight", normed) for name in "qkv"
     )
     mixed = graph.node(
         "MultiHeadAttention", query, key, value, "", "", bias, ours=True,
         num_heads=config.heads, scale=1.0,
     )  # fmt: skip
-    return graph.linear(mixed, weights.read("SelfAttention.o.weight"))
+    return _linear(graph, weights, "SelfAttention.o.weight", mixed)
 
 
 def _feed_forward(graph: GraphWriter, x: str, weights: Weights, config: TextConfig) -> str:
     dense = weights.below("DenseReluDense.")
-    normed = _rms_norm(graph, x, weights.read("layer_norm.weight"), config)
-    wide = graph.linear(normed, dense.read("wi_0.weight" if config.gated else "wi.weight"))
+    normed = _rms_norm(graph, x, weights.below("layer_norm."), config)
+    wide = _linear(graph, dense, "wi_0.weight" if config.gated else "wi.weight", normed)
     if config.activation == "relu":
         active = graph.node("Relu", wide)
     else:  # "gated-gelu" means the tanh approximation, "gelu" the exact one
         active = graph.node("Gelu", wide, approximate="tanh" if config.gated else "none")
     if config.gated:
-        active = graph.node("Mul", active, graph.linear(normed, dense.read("wi_1.weight")))
-    return graph.linear(active, dense.read("wo.weight"))
+        active = graph.node("Mul", active, _linear(graph, dense, "wi_1.weight", normed))
+    return _linear(graph, dense, "wo.weight", active)
+
+
+def _linear(graph: GraphWriter, part: Weights, name: str, x: str) -> str:
+    return graph.linear(x, part.read(name), part.label(name))
 
 
 def _rms_norm(
-    graph: GraphWriter, x: str, weight: Float32, config: TextConfig, name: str | None = None
+    graph: GraphWriter, x: str, part: Weights, config: TextConfig, name: str | None = None
 ) -> str:
-    scale = graph.constant(weight)
+    scale = graph.constant(part.read("weight"), part.label("weight"))
     return graph.node(
         "SimplifiedLayerNormalization", x, scale, name=name, axis=-1, epsilon=config.epsilon
     )

@@ -24,6 +24,7 @@ WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 FINGERPRINTS_NAME = "fingerprints.json"  # what `fingerprint` remembers, in a cache
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle, and torch's archive of them
+JOINT = "+"  # between the names of tensors that are one array
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 Float32 = NDArray[np.float32]
@@ -68,6 +69,11 @@ class Weights:
         view.__dict__.update(vars(self))
         view._prefix = self._prefix + prefix
         return view
+
+    def label(self, *names: str) -> str:
+        """What an array is called that holds these tensors one after the other: their names in the
+        files, by which `unexport` finds them again."""
+        return JOINT.join(self._prefix + name for name in names)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Raises ModelError if there is no such tensor."""
