@@ -95,7 +95,8 @@ def export(
     """Write a composing model in another form, and check it against the source.
 
     onnx is a folder that `generate --model` loads as it is, without the weights: prepared once,
-    half of the size or less. transformers is a plain checkpoint in full or half precision.
+    half of the size or less. transformers is a plain checkpoint in full or half precision, also of
+    a folder that was exported before.
     The check takes the room of the fp32 model, in memory and beside the output, while it lasts.
     """
     settings = console.start(context)
