@@ -88,8 +88,8 @@ def export(
     threads: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Made:
-    """Write `checkpoint`, or for transformers an exported folder, into the new folder `output`, in a
-    format and precision of `FORMATS`.
+    """Write `checkpoint`, or for transformers an exported folder, into the new folder `output`, in
+    a format and precision of `FORMATS`.
 
     The parity is the largest |difference| / |logits| of guided logits over a few teacher-forced
     steps, against the source at fp32; `TOLERANCES` says what is expected. For it, and only as long
