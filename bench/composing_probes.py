@@ -190,7 +190,7 @@ def codec(folder: Path, cores: int) -> dict[str, float]:
     import numpy as np
 
     from antiphon import settings
-    from antiphon.compose.encodec import load_codec
+    from antiphon.compose.codecs.encodec import load_codec
 
     model = load_codec(folder, cache=settings.load().cache / "graphs", threads=cores)
     seconds = 10

@@ -110,7 +110,7 @@ def test_an_interruption_leaves_nothing(tiny: tuple[Path, Path], number: int) ->
     checkpoint, _ = tiny
     program = (
         "import sys, time\n"
-        "from antiphon.compose import export\n"
+        "from antiphon.compose.conversion import export\n"
         "right = export._write_graphs\n"
         "def slow(*arguments):\n"
         "    right(*arguments)\n"

@@ -481,7 +481,7 @@ def test_an_interrupted_stream_leaves_what_can_be_played(made: Path, format: str
     assert out == b""
     assert b"Traceback" not in err
     recording = read(path)
-    assert recording.waveform.duration_seconds > 1
+    assert recording.waveform.duration_seconds > 0.5  # of WAV, 40 kB are .62 s
     assert recording.damage.problems == ()
     assert os.listdir() == [path.name]
 

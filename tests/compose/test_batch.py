@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from t5_models import tiny_musicgen
 
-from antiphon.compose import batch_ledger
-from antiphon.compose.batch import BatchOptions, BatchResult, Outcome, compose_batch
+from antiphon.compose.batch import ledger as batch_ledger
+from antiphon.compose.batch.prompt_files import Row
+from antiphon.compose.batch.running import BatchOptions, BatchResult, Outcome, compose_batch
 from antiphon.compose.composer import Composer, load_composer
 from antiphon.compose.options import merged, request_of
-from antiphon.compose.prompt_files import Row
 from antiphon.compose.requests import Block, Plan, Request
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError, DiskFullError, EngineError, StorageError
@@ -317,8 +317,8 @@ def test_one_run_in_a_folder_at_a_time(batch: Batch) -> None:
             sys.executable,
             "-c",
             "import sys, time; from pathlib import Path\n"
-            "from antiphon.compose import batch_ledger\n"
-            "with batch_ledger.opened(Path(sys.argv[1])):\n"
+            "from antiphon.compose.batch import ledger\n"
+            "with ledger.opened(Path(sys.argv[1])):\n"
             "    print(flush=True); time.sleep(60)",
             str(batch.folder / "out"),
         ],

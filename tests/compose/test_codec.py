@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from transformers import EncodecConfig, EncodecModel
 
 from antiphon.compose.checkpoint import read_codec_config
-from antiphon.compose.codec import AudioCodec, Codes, Samples, StereoCodec
-from antiphon.compose.encodec import EncodecCodec, load_codec
-from antiphon.compose.encodec_graph import WEIGHT_NORMS
-from antiphon.compose.encodec_layers import decoder, shapes
+from antiphon.compose.codecs import AudioCodec, Codes, Samples, StereoCodec
+from antiphon.compose.codecs.encodec import EncodecCodec, load_codec
+from antiphon.compose.codecs.encodec_graph import WEIGHT_NORMS
+from antiphon.compose.codecs.encodec_layers import decoder, shapes
 from antiphon.errors import ConfigError, EngineError, ModelError
 
 pytestmark = pytest.mark.unit

@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 from t5_models import CARD, tiny_musicgen
 from transformers import MusicgenForConditionalGeneration
 
-from antiphon.compose import convert as converting
-from antiphon.compose.convert import convert
+from antiphon.compose.conversion import convert as converting
+from antiphon.compose.conversion.convert import convert
+from antiphon.compose.conversion.result import whole_folder
+from antiphon.compose.conversion.tensors import Tensor
 from antiphon.compose.engines import Branch
 from antiphon.compose.loading import LoadOptions, load_musicgen
-from antiphon.compose.made import whole_folder
 from antiphon.compose.melody import no_melody
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.tensors import Tensor
 from antiphon.errors import (
     ConfigError,
     DependencyError,
@@ -339,7 +339,7 @@ class TestWholeOrNotAtAll:
     def test_two_at_a_time(
         self, mono: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("antiphon.compose.made._LOCK_SECONDS", 0.05)
+        monkeypatch.setattr("antiphon.compose.conversion.result._LOCK_SECONDS", 0.05)
         with whole_folder(tmp_path / "out"), pytest.raises(StorageError, match="locked by another"):
             convert(mono.folder, tmp_path / "out")
 

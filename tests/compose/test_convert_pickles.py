@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from t5_models import tiny_musicgen
 from transformers import MusicgenForConditionalGeneration, T5Config, T5EncoderModel
 
-from antiphon.compose.convert import convert
+from antiphon.compose.conversion.convert import convert
 from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.errors import ConfigError, ModelError, ModelMissingError
 

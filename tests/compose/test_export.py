@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from t5_models import CARD, tiny_musicgen
 from transformers import MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
 
-from antiphon.compose import export as exporting
 from antiphon.compose.composer import load_composer
-from antiphon.compose.export import export
+from antiphon.compose.conversion import export as exporting
+from antiphon.compose.conversion.export import export
 from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.models import find, locate, verify

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.compose.prompt_files import Row, read_rows
+from antiphon.compose.batch.prompt_files import Row, read_rows
 from antiphon.errors import ConfigError, StorageError
 
 pytestmark = pytest.mark.unit

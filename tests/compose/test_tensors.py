@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from antiphon.compose.tensors import Tensor, largest_difference, opened, write_safetensors
+from antiphon.compose.conversion.tensors import (
+    Tensor,
+    largest_difference,
+    opened,
+    write_safetensors,
+)
 from antiphon.errors import StorageError
 
 pytestmark = pytest.mark.unit

@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.compose.lexicon import cut, lexicon, meanings
 from antiphon.compose.understanding import Understanding, understand
+from antiphon.compose.understanding.lexicon import cut, lexicon, meanings
 from antiphon.controls import GENRES, INSTRUMENTS, Controls
 
 pytestmark = pytest.mark.unit
@@ -46,13 +46,15 @@ def test_there_are_many_different_prompts() -> None:
 def test_pieces_name_their_words_and_the_rest_is_unknown() -> None:
     text = "Rainy lo-fi hip hop, 92 bpm, no drums, warm rhodes"
     understood = understand(text)
-    assert [str(piece) for piece in understood.pieces] == [
+    assert [str(reading) for reading in understood.readings] == [
         "lo-fi hip hop -> genre hip-hop",
         "92 bpm -> tempo 92",
         "drums -> without drums",
         "rhodes -> instruments electric piano",
     ]
-    assert all(text[piece.start : piece.end] == piece.words for piece in understood.pieces)
+    assert all(
+        text[reading.start : reading.end] == reading.words for reading in understood.readings
+    )
     assert understood.unknown == ("Rainy", "warm")
     assert understood.notes == ()
 
@@ -141,8 +143,8 @@ def test_any_text_is_read_and_what_is_understood_is_valid(text: str) -> None:
     understood = understand(text)
     Controls.from_options(understood.options)
     assert understand(text) == understood
-    for piece in understood.pieces:
-        assert text[piece.start : piece.end] == piece.words
+    for reading in understood.readings:
+        assert text[reading.start : reading.end] == reading.words
     assert all(word in text for word in understood.unknown)
     json.dumps(dict(understood.options))
 

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from t5_models import tiny_musicgen
 from transformers import MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
 
-from antiphon.compose.export import TOLERANCES, export
+from antiphon.compose.conversion.export import TOLERANCES, export
 from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.errors import ConfigError, ModelError
 

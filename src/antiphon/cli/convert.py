@@ -12,7 +12,7 @@ from antiphon.cli import console
 from antiphon.cli.byte_progress import shown_stages, size_text
 
 if TYPE_CHECKING:
-    from antiphon.compose.made import Made
+    from antiphon.compose.conversion.result import Made
 
 CONVERT_EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -56,7 +56,7 @@ def convert(
     source, value by value. Needs torch for pickles.
     """
     settings = console.start(context)
-    from antiphon.compose.convert import convert as convert_checkpoint
+    from antiphon.compose.conversion.convert import convert as convert_checkpoint
 
     with shown_stages() as show:
         made = convert_checkpoint(
@@ -100,7 +100,7 @@ def export(
     The check takes the room of the fp32 model, in memory and beside the output, while it lasts.
     """
     settings = console.start(context)
-    from antiphon.compose.export import export as export_checkpoint
+    from antiphon.compose.conversion.export import export as export_checkpoint
     from antiphon.models import find
 
     with shown_stages() as show:

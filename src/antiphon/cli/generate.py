@@ -172,7 +172,7 @@ def understood_lines(prompt: str) -> list[str]:
     """What the prompt was understood to say, for people."""
     from antiphon.compose.understanding import understand
 
-    found = [str(piece) for piece in understand(prompt).pieces]
+    found = [str(reading) for reading in understand(prompt).readings]
     return [f"understood: {'; '.join(found)}"] if found else []
 
 

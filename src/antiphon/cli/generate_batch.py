@@ -11,7 +11,7 @@ import typer
 from antiphon.cli import composing, console, summary, wishes
 
 if TYPE_CHECKING:
-    from antiphon.compose.batch import BatchResult, Outcome
+    from antiphon.compose.batch.running import BatchResult, Outcome
     from antiphon.settings import Settings
 
 EXAMPLES = (
@@ -92,9 +92,9 @@ def generate_batch(
     """
     defaults = composing.piece_options(locals())
     settings = console.start(context)
-    from antiphon.compose.batch import BatchOptions, compose_batch
+    from antiphon.compose.batch.prompt_files import read_rows
+    from antiphon.compose.batch.running import BatchOptions, compose_batch
     from antiphon.compose.options import form_of, request_of
-    from antiphon.compose.prompt_files import read_rows
 
     rows = read_rows(prompts)[:limit]
     # What no row could take is a mistake of the command, not of its rows.
@@ -150,7 +150,7 @@ def _content(settings: Settings, model: str | None) -> str | None:
     """A checksum of what the model's folder holds; None for the synth."""
     if model is None:
         return None
-    from antiphon.compose.batch_jobs import checksum_of_model
+    from antiphon.compose.batch.jobs import checksum_of_model
     from antiphon.compose.loading import GRAPHS
     from antiphon.compose.weights import FINGERPRINTS_NAME
     from antiphon.models import find
@@ -179,7 +179,7 @@ def _print_json(result: BatchResult) -> None:
 
 def _report(result: BatchResult, folder: Path) -> None:
     """What was done, on stderr."""
-    from antiphon.compose.batch_jobs import FAILURES
+    from antiphon.compose.batch.jobs import FAILURES
 
     done = [outcome for outcome in result.outcomes if outcome.path is not None]
     new = sum(outcome.is_new for outcome in done)

@@ -5,18 +5,14 @@ Knows the shapes, and which tensors there must be; computes nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
 
+from antiphon.compose.config_values import ConfigValues
 from antiphon.errors import ModelError
-from antiphon.files import storage_error
 
-CONFIG_NAME = "config.json"
 MUSICGEN_TYPES = ("musicgen", "musicgen_melody")
-_CONFIG_LIMIT_BYTES = 1 << 20
 # Positions are sinusoids, of which there are as many as one likes: more than 30 s of any codec, a
 # melody and the longest text take.
 _LEAST_POSITIONS = 4096
@@ -26,8 +22,6 @@ _KINDS_OF_OTHERS = {
     "t5": "a text encoder alone",
     "encodec": "a codec alone",
 }
-
-T = TypeVar("T", bool, int, float, str)
 
 
 @dataclass(frozen=True)
@@ -188,15 +182,15 @@ def read_config(folder: Path) -> MusicGenConfig:
 
     Raises ModelError for a folder without one, of another kind, or with values that make no model.
     """
-    return _musicgen_config(_Config.load(folder), str(folder))
+    return _musicgen_config(ConfigValues.load(folder), str(folder))
 
 
 def musicgen_config(values: Mapping[str, object], where: str) -> MusicGenConfig:
     """What a config.json with these `values` says. Raises ModelError as `read_config` does."""
-    return _musicgen_config(_Config(values, where), where)
+    return _musicgen_config(ConfigValues(values, where), where)
 
 
-def _musicgen_config(config: _Config, where: str) -> MusicGenConfig:
+def _musicgen_config(config: ConfigValues, where: str) -> MusicGenConfig:
     kind = config.get("model_type", str, "")
     if kind not in MUSICGEN_TYPES:
         other = _KINDS_OF_OTHERS.get(kind, f"of the kind {kind!r}")
@@ -216,12 +210,12 @@ def _musicgen_config(config: _Config, where: str) -> MusicGenConfig:
 
 def read_values(folder: Path) -> dict[str, object]:
     """A config.json as it stands. Raises ModelError for a folder without one."""
-    return _Config.load(folder).values()
+    return ConfigValues.load(folder).values()
 
 
 def read_codec_config(folder: Path) -> CodecConfig:
     """The codec of a MusicGen or EnCodec folder. Raises ModelError as `read_config` does."""
-    config = _Config.load(folder)
+    config = ConfigValues.load(folder)
     if config.get("model_type", str, "") == "encodec":
         return _codec_config(config)
     return read_config(folder).codec
@@ -229,13 +223,13 @@ def read_codec_config(folder: Path) -> CodecConfig:
 
 def read_text_config(folder: Path) -> TextConfig:
     """The text encoder of a MusicGen or T5 folder. Raises ModelError as `read_config` does."""
-    config = _Config.load(folder)
+    config = ConfigValues.load(folder)
     if config.get("model_type", str, "") == "t5":
         return _text_config(config)
     return read_config(folder).text
 
 
-def _decoder_config(config: _Config, *, prefix: bool) -> DecoderConfig:
+def _decoder_config(config: ConfigValues, *, prefix: bool) -> DecoderConfig:
     config.expect("activation_function", "gelu", "gelu")
     decoder = DecoderConfig(
         layers=config.count("num_hidden_layers"),
@@ -255,7 +249,7 @@ def _decoder_config(config: _Config, *, prefix: bool) -> DecoderConfig:
     return decoder
 
 
-def _text_config(config: _Config) -> TextConfig:
+def _text_config(config: ConfigValues) -> TextConfig:
     config.expect("model_type", "t5", "t5")
     gated, _, activation = config.get("feed_forward_proj", str, "relu").rpartition("-")
     if gated not in ("", "gated") or activation not in ("relu", "gelu"):
@@ -282,7 +276,7 @@ def _text_config(config: _Config) -> TextConfig:
     return text
 
 
-def _codec_config(config: _Config) -> CodecConfig:
+def _codec_config(config: ConfigValues) -> CodecConfig:
     config.expect("model_type", "encodec", "encodec")
     config.expect("norm_type", "weight_norm", "weight_norm")
     config.expect("normalize", False, False)
@@ -314,80 +308,3 @@ def _codec_config(config: _Config) -> CodecConfig:
     if codec.codebook_width != hidden:
         config.refuse("codebook_dim", f"the hidden_size, {hidden}")
     return codec
-
-
-class _Config:
-    """The values of a config.json, or of a part of it, asked for one by one."""
-
-    def __init__(self, values: Mapping[str, object], where: str) -> None:
-        self._values = values
-        self._where = where
-
-    @classmethod
-    def load(cls, folder: Path) -> _Config:
-        path = folder / CONFIG_NAME
-        if not folder.is_dir():
-            raise ModelError(f"{folder} is no folder; expected a MusicGen checkpoint folder")
-        if not path.is_file():
-            audiocraft = (folder / "state_dict.bin").is_file()
-            raise ModelError(
-                f"{folder} has the layout of audiocraft, pickles that may run code when they are "
-                f"loaded; 'antiphon convert {folder}' makes a safe checkpoint of it"
-                if audiocraft
-                else f"{folder} has no {CONFIG_NAME}; expected a MusicGen checkpoint folder"
-            )
-        try:
-            with path.open("rb") as file:
-                values = json.loads(file.read(_CONFIG_LIMIT_BYTES))
-        except OSError as error:
-            raise storage_error("read", path, error) from error
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"{path} is no valid JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise ModelError(f"{path} holds {type(values).__name__}; expected names with values")
-        return cls(values, str(path))
-
-    def values(self) -> dict[str, object]:
-        return dict(self._values)
-
-    def part(self, name: str) -> _Config:
-        values = self._values.get(name)
-        if not isinstance(values, dict):
-            self.refuse(name, "names with values")
-        return _Config(cast("Mapping[str, object]", values), f"{self._where}, {name}")
-
-    def get(self, name: str, kind: type[T], default: T) -> T:
-        value = self._values.get(name, default)
-        if kind is float and isinstance(value, int):
-            value = float(value)
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            self.refuse(name, kind.__name__)
-        return value
-
-    def count(self, name: str, default: int | None = None) -> int:
-        """A whole number above 0."""
-        if default is None and name not in self._values:
-            self.refuse(name, "a whole number above 0")
-        number = self.get(name, int, 0 if default is None else default)
-        if number < 1:
-            self.refuse(name, "a whole number above 0")
-        return number
-
-    def numbers(self, name: str, default: tuple[float, ...]) -> tuple[float, ...]:
-        values = self._values.get(name, default)
-        if (
-            not isinstance(values, list | tuple)
-            or not values
-            or not all(isinstance(v, int | float) and v > 0 for v in values)
-        ):
-            self.refuse(name, "a list of numbers above 0")
-        return tuple(cast("list[float]", values))
-
-    def expect(self, name: str, expected: object, default: object) -> None:
-        if self._values.get(name, default) != expected:
-            self.refuse(name, repr(expected))
-
-    def refuse(self, name: str, expected: str) -> NoReturn:
-        raise ModelError(
-            f"{self._where}: {name} is {self._values.get(name)!r}; expected {expected}"
-        )

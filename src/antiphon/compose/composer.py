@@ -160,7 +160,7 @@ def load_composer(
     not here, ModelError for one that cannot be loaded or is of another kind.
     """
     if spec is None or str(spec) == SYNTH:
-        from antiphon.compose.playing import Synth
+        from antiphon.compose.synth_renderer import Synth
 
         return Composer(Synth())
     from antiphon.compose.loading import LoadOptions, load_musicgen

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from antiphon import settings, threads
 from antiphon.compose.checkpoint import MusicGenConfig, read_config
-from antiphon.compose.codec import StereoCodec
-from antiphon.compose.encodec import load_codec
+from antiphon.compose.codecs import StereoCodec
+from antiphon.compose.codecs.encodec import load_codec
+from antiphon.compose.conversion.exported import Exported, open_exported, read_exported
 from antiphon.compose.engines import DecoderEngine
-from antiphon.compose.exported import Exported, open_exported, read_exported
 from antiphon.compose.graphs import PRECISIONS, Precision
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.text import TextEncoder, load_text_encoder

@@ -12,7 +12,7 @@ import numpy as np
 from antiphon import threads
 from antiphon.audio import FloatArray, Waveform, resample
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.codec import AudioCodec, DecodingStream
+from antiphon.compose.codecs import AudioCodec, DecodingStream
 from antiphon.compose.engines import Branch, DecoderEngine
 from antiphon.compose.generation import Item, side_by_side, write_codes
 from antiphon.compose.melody import melody_chroma, no_melody

@@ -12,11 +12,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from antiphon.compose import batch_ledger
-from antiphon.compose.checkpoint import CONFIG_NAME
+from antiphon.compose.batch import ledger
+from antiphon.compose.batch.prompt_files import Row
+from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.options import RECORDINGS, form_of, merged, request_of, seed_of, slug
-from antiphon.compose.prompt_files import Row
 from antiphon.compose.requests import Request
 from antiphon.errors import ConfigError
 
@@ -68,7 +68,7 @@ class JobMaker:
             model = {**model, "settings": kept}
         self._model = model
         self._checksums: dict[str, str | None] = {}
-        own = (folder / FAILURES, folder / batch_ledger.NAME, prompts)
+        own = (folder / FAILURES, folder / ledger.NAME, prompts)
         self._places = _Places()
         self._places.claim(own, (), "which is this run's own")
 
@@ -165,7 +165,7 @@ class _Places:
 def checksum_of_model(folder: Path, memory: Path) -> str:
     """Of what a model is loaded from; see `weights.fingerprint`. Raises ModelError."""
     # Not with the module: the synth needs none of what these load.
-    from antiphon.compose.exported import read_exported
+    from antiphon.compose.conversion.exported import read_exported
     from antiphon.compose.text import TOKENIZER_NAME
     from antiphon.compose.weights import fingerprint, weight_files
 

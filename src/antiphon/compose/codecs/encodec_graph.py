@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.compose.checkpoint import CodecConfig
-from antiphon.compose.encodec_layers import Block, Conv, Half, Stack, decoder, encoder
+from antiphon.compose.codecs.encodec_layers import Block, Conv, Half, Stack, decoder, encoder
 from antiphon.compose.graphs import GraphWriter
 from antiphon.compose.weights import Float32, Weights
 

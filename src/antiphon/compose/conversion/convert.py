@@ -15,19 +15,27 @@ from pathlib import Path
 
 import numpy as np
 
-from antiphon.compose import audiocraft, audiocraft_codec, encodec_layers
 from antiphon.compose.checkpoint import (
-    CONFIG_NAME,
     musicgen_config,
     read_codec_config,
     read_config,
     read_text_config,
     read_values,
 )
-from antiphon.compose.encodec_graph import weight_norm
-from antiphon.compose.made import Counted, Made, OnProgress, Parity, record_origin, whole_folder
-from antiphon.compose.pickles import pickle_files, read_pickle, tensors_of
-from antiphon.compose.tensors import (
+from antiphon.compose.codecs import encodec_layers
+from antiphon.compose.codecs.encodec_graph import weight_norm
+from antiphon.compose.config_values import CONFIG_NAME
+from antiphon.compose.conversion import audiocraft, audiocraft_codec
+from antiphon.compose.conversion.pickles import pickle_files, read_pickle, tensors_of
+from antiphon.compose.conversion.result import (
+    Counted,
+    Made,
+    OnProgress,
+    Parity,
+    record_origin,
+    whole_folder,
+)
+from antiphon.compose.conversion.tensors import (
     Tensor,
     largest_difference,
     of_weights,

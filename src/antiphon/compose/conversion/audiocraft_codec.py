@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from antiphon.compose.audiocraft import Saved, whole
+from antiphon.compose.conversion.audiocraft import Saved, whole
 from antiphon.errors import ModelError
 
 

@@ -13,10 +13,16 @@ from typing import cast
 
 import numpy as np
 
-from antiphon.compose import encodec_graph, encodec_layers
 from antiphon.compose.checkpoint import CodecConfig, read_codec_config
-from antiphon.compose.codec import DecodingStream, Samples, check_codes, check_waveform
-from antiphon.compose.encodec_layers import Half
+from antiphon.compose.codecs import (
+    DecodingStream,
+    Samples,
+    check_codes,
+    check_waveform,
+    encodec_graph,
+    encodec_layers,
+)
+from antiphon.compose.codecs.encodec_layers import Half
 from antiphon.compose.graphs import kept, open_graph
 from antiphon.compose.patterns import Codes
 from antiphon.compose.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files

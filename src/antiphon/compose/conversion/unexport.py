@@ -16,12 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from antiphon.compose import encodec_layers
 from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.codecs import encodec_layers
+from antiphon.compose.codecs.encodec_graph import WEIGHT_NORMS
+from antiphon.compose.conversion.exported import CODEC, DECODER, TEXT
+from antiphon.compose.conversion.tensors import Tensor, of_weights
 from antiphon.compose.decoder_graph import cached_width
-from antiphon.compose.encodec_graph import WEIGHT_NORMS
-from antiphon.compose.exported import CODEC, DECODER, TEXT
-from antiphon.compose.tensors import Tensor, of_weights
 from antiphon.compose.weights import JOINT, Float32, Weights
 from antiphon.errors import ModelError
 from antiphon.files import storage_error

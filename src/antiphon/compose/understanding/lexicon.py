@@ -135,7 +135,9 @@ def _with_plurals(phrases: Iterable[str]) -> tuple[str, ...]:
 @cache
 def lexicon() -> Lexicon:
     """The packaged lexicon. Raises ConfigError when the file is not as `Lexicon` says."""
-    text = files("antiphon.compose").joinpath("lexicon.yaml").read_text(encoding="utf-8")
+    text = (
+        files("antiphon.compose.understanding").joinpath("lexicon.yaml").read_text(encoding="utf-8")
+    )
     # libyaml, where PyYAML was built with it, is eight times as fast.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return read_json(Lexicon, json.dumps(yaml.load(text, Loader=loader)), "lexicon.yaml")

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from antiphon.compose.amounts import Amount
-from antiphon.compose.lexicon import Meaning, Word, cut, lexicon, longest_phrase, meanings
+from antiphon.compose.understanding.amounts import Amount
+from antiphon.compose.understanding.lexicon import (
+    Meaning,
+    Word,
+    cut,
+    lexicon,
+    longest_phrase,
+    meanings,
+)
 
 Stance = Literal["wanted", "refused", "dropped"]  # dropped: neither, as in `no loud drums`
 

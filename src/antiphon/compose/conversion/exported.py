@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.compose import encodec_layers
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.encodec import EncodecCodec
+from antiphon.compose.codecs import encodec_layers
+from antiphon.compose.codecs.encodec import EncodecCodec
 from antiphon.compose.engines.onnx import OnnxDecoder
 from antiphon.compose.graphs import FORMAT
 from antiphon.compose.text import OnnxTextModel, TextEncoder, load_tokenizer

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon.compose.tensors import Tensor
+from antiphon.compose.conversion.tensors import Tensor
 from antiphon.errors import DependencyError, ModelError
 from antiphon.files import storage_error
 from antiphon.models.manifest import is_safe_name

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from antiphon import __version__
-from antiphon.compose.checkpoint import CONFIG_NAME, read_config, read_values
-from antiphon.compose.convert import TOKENIZER_FILES
-from antiphon.compose.exported import (
+from antiphon.compose.checkpoint import read_config, read_values
+from antiphon.compose.config_values import CONFIG_NAME
+from antiphon.compose.conversion.convert import TOKENIZER_FILES
+from antiphon.compose.conversion.exported import (
     CODEBOOKS_NAME,
     CODEC,
     DECODER,
@@ -28,9 +29,7 @@ from antiphon.compose.exported import (
     read_exported,
     require_files,
 )
-from antiphon.compose.graphs import FORMAT, PRECISIONS
-from antiphon.compose.loading import GRAPHS, LoadOptions, load_musicgen
-from antiphon.compose.made import (
+from antiphon.compose.conversion.result import (
     Counted,
     Made,
     OnProgress,
@@ -38,12 +37,14 @@ from antiphon.compose.made import (
     record_origin,
     whole_folder,
 )
+from antiphon.compose.conversion.tensors import in_precision, of_weights, write_safetensors
+from antiphon.compose.conversion.unexport import checkpoint_tensors
+from antiphon.compose.graphs import FORMAT, PRECISIONS
+from antiphon.compose.loading import GRAPHS, LoadOptions, load_musicgen
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.tensors import in_precision, of_weights, write_safetensors
-from antiphon.compose.unexport import checkpoint_tensors
 from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from antiphon.compose.amounts import Amount, find_amounts
-from antiphon.compose.lexicon import lexicon
-from antiphon.compose.phrases import Mark, find_marks
+from antiphon.compose.understanding.amounts import Amount, find_amounts
+from antiphon.compose.understanding.lexicon import lexicon
+from antiphon.compose.understanding.phrases import Mark, find_marks
 from antiphon.controls import OPTION_NAMES
 
 OptionValue = str | float | int | bool | tuple[str, ...]
@@ -25,7 +25,7 @@ _INSTRUMENT_SENSES = ("instruments", "family", "refusable", "without")
 
 
 @dataclass(frozen=True)
-class Piece:
+class Reading:
     """`words`, at `text[start:end]`, were understood as a value of a control's option.
 
     `False` is an intro or ending that was refused.
@@ -46,14 +46,14 @@ class Piece:
 class Understanding:
     """What was made of a text.
 
-    `options`: values for `Controls.from_options`. `pieces`: which words they come from, in the
+    `options`: values for `Controls.from_options`. `readings`: which words they come from, in the
     order of the text. `unknown`: the words with a meaning that no control has. `notes`: sentences
     on what was contradictory, out of range or refused without effect.
     """
 
     text: str
     options: Mapping[str, OptionValue]
-    pieces: tuple[Piece, ...] = ()
+    readings: tuple[Reading, ...] = ()
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ def understand(text: str) -> Understanding:
     return Understanding(
         text,
         MappingProxyType({o: resolver.options[o] for o in OPTION_NAMES if o in resolver.options}),
-        tuple(sorted(resolver.pieces, key=lambda piece: (piece.start, piece.option))),
+        tuple(sorted(resolver.readings, key=lambda reading: (reading.start, reading.option))),
         tuple(dict.fromkeys(unknown)),
         tuple(dict.fromkeys(resolver.notes)),
     )
@@ -88,10 +88,10 @@ class _Resolver:
 
     def __init__(self, text: str) -> None:
         self.options: dict[str, OptionValue] = {}
-        self.pieces: list[Piece] = []
+        self.readings: list[Reading] = []
         self.notes: list[str] = []
         self._text = text
-        self._said: dict[str, list[Piece]] = {}  # by sense
+        self._said: dict[str, list[Reading]] = {}  # by sense
         self._instruments: list[tuple[Mark, str, str]] = []  # with sense and value
 
     def take(self, mark: Mark) -> None:
@@ -118,22 +118,22 @@ class _Resolver:
         else:
             option = amount.option
             sense = {"tempo": "bpm", "duration": "length", "bars": "length"}.get(option, option)
-            self._said.setdefault(sense, []).append(self._piece(mark, option, amount.value))
+            self._said.setdefault(sense, []).append(self._reading(mark, option, amount.value))
 
     def _note_dropped(self, mark: Mark) -> None:
         words = self._words(mark)
         self.notes.append(f"{words!r} is refused; no control can say so, it stays text")
 
     def settle(self) -> None:
-        """Decide among what was said; in `options`, `pieces` and `notes` afterwards."""
+        """Decide among what was said; in `options`, `readings` and `notes` afterwards."""
         self._settle_tempo()
         self._settle_genre()
         for sense in ("key", "metre", "energy", "length", "intro", "ending"):
             self._first(self._said.get(sense, []))
         moods = self._said.get("mood", [])
         if moods:
-            self.options["mood"] = _unique(str(piece.value) for piece in moods)
-            self.pieces += moods
+            self.options["mood"] = _unique(str(reading.value) for reading in moods)
+            self.readings += moods
         self._settle_instruments()
 
     def _settle_tempo(self) -> None:
@@ -147,19 +147,19 @@ class _Resolver:
 
     def _settle_genre(self) -> None:
         nouns, hints = self._said.get("genre", []), self._said.get("genre_hint", [])
-        compounds: list[list[Piece]] = []
-        for piece in nouns:
-            between = self._text[compounds[-1][-1].end : piece.start] if compounds else ","
+        compounds: list[list[Reading]] = []
+        for reading in nouns:
+            between = self._text[compounds[-1][-1].end : reading.start] if compounds else ","
             if between.strip(" -"):
-                compounds.append([piece])
+                compounds.append([reading])
             else:
-                compounds[-1].append(piece)
+                compounds[-1].append(reading)
         heads = [compound[-1] for compound in compounds]
         self._first(heads or [replace(hint, option="genre") for hint in hints])
 
     def _settle_instruments(self) -> None:
-        wanted: dict[str, Piece] = {}
-        refused: dict[str, Piece] = {}
+        wanted: dict[str, Reading] = {}
+        refused: dict[str, Reading] = {}
         open_families: set[str] = set()
         # `instrumental` and `no vocals` are weak: they yield to a choir asked for by name.
         for mark, sense, value in sorted(
@@ -169,7 +169,7 @@ class _Resolver:
                 open_families.add(value)
                 continue
             if sense == "family" and value in open_families:
-                wish = self._piece(mark, "instruments", value)
+                wish = self._reading(mark, "instruments", value)
                 self._note(wish, replace(wish, option="without"), "said first,")
                 continue
             is_refusal = mark.stance == "refused" or sense == "without"
@@ -179,14 +179,14 @@ class _Resolver:
             ours, others = (refused, wanted) if is_refusal else (wanted, refused)
             free = [name for name in names if name not in others]
             option = "without" if is_refusal else "instruments"
-            piece = self._piece(mark, option, ", ".join(free or names))
+            reading = self._reading(mark, option, ", ".join(free or names))
             for name in names:
                 if name in free:
-                    ours.setdefault(name, piece)
+                    ours.setdefault(name, reading)
                 elif sense not in _WEAK_REFUSALS:
-                    self._note(others[name], piece, "said first,")
+                    self._note(others[name], reading, "said first,")
             if free:
-                self.pieces.append(piece)
+                self.readings.append(reading)
         for mark, sense, value in self._instruments:
             if sense == "family" and mark.stance == "wanted":
                 self._choose(mark, value, wanted, refused)
@@ -196,7 +196,7 @@ class _Resolver:
                 self.options[option] = tuple(in_order)
 
     def _choose(
-        self, mark: Mark, value: str, wanted: dict[str, Piece], refused: dict[str, Piece]
+        self, mark: Mark, value: str, wanted: dict[str, Reading], refused: dict[str, Reading]
     ) -> None:
         """Which `guitar` it is: one that was named, else the genre's, else one not refused."""
         family = lexicon().families[value]
@@ -204,36 +204,36 @@ class _Resolver:
         usual = family.by_genre.get(str(self.options.get("genre")), family.members[0])
         open_ = [name for name in (*named, usual, *family.members) if name not in refused]
         if not open_:
-            wish = self._piece(mark, "instruments", value)
+            wish = self._reading(mark, "instruments", value)
             self._note(refused[usual], wish, "the refusal,")
             return
-        piece = self._piece(mark, "instruments", open_[0])
-        wanted.setdefault(open_[0], piece)
-        self.pieces.append(piece)
+        reading = self._reading(mark, "instruments", open_[0])
+        wanted.setdefault(open_[0], reading)
+        self.readings.append(reading)
 
-    def _first(self, said: Sequence[Piece]) -> None:
+    def _first(self, said: Sequence[Reading]) -> None:
         if not said:
             return
         first = said[0]
         self.options.update({first.option: first.value} if first.value is not False else {})
-        for piece in said:
-            if (piece.option, piece.value) == (first.option, first.value):
-                self.pieces.append(piece)
+        for reading in said:
+            if (reading.option, reading.value) == (first.option, first.value):
+                self.readings.append(reading)
             else:
-                self._note(first, piece, "said first,")
+                self._note(first, reading, "said first,")
 
-    def _note(self, holds: Piece, yields: Piece, why: str) -> None:
+    def _note(self, holds: Reading, yields: Reading, why: str) -> None:
         said = [
-            f"no {piece.words!r}" if piece.option == "without" else repr(piece.words)
-            for piece in (holds, yields)
+            f"no {reading.words!r}" if reading.option == "without" else repr(reading.words)
+            for reading in (holds, yields)
         ]
         self.notes.append(f"the text says {said[0]} and {said[1]}; {why} {said[0]} holds")
 
     def _say(self, mark: Mark, sense: str, value: str | float | bool) -> None:
-        self._said.setdefault(sense, []).append(self._piece(mark, sense, value))
+        self._said.setdefault(sense, []).append(self._reading(mark, sense, value))
 
-    def _piece(self, mark: Mark, option: str, value: str | float | int | bool) -> Piece:
-        return Piece(mark.start, mark.end, self._words(mark), option, value)
+    def _reading(self, mark: Mark, option: str, value: str | float | int | bool) -> Reading:
+        return Reading(mark.start, mark.end, self._words(mark), option, value)
 
     def _words(self, mark: Mark) -> str:
         return self._text[mark.start : mark.end]

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from antiphon.compose.pickles import read_pickle, tensors_of
-from antiphon.compose.tensors import Tensor, rows
+from antiphon.compose.conversion.pickles import read_pickle, tensors_of
+from antiphon.compose.conversion.tensors import Tensor, rows
 from antiphon.compose.weights import Float32
 from antiphon.errors import ModelError
 

@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from antiphon.compose import batch_ledger
-from antiphon.compose.batch_jobs import FAILURES, Job, JobMaker
-from antiphon.compose.batch_ledger import Entry, Ledger
+from antiphon.compose.batch import ledger as batch_ledger
+from antiphon.compose.batch.jobs import FAILURES, Job, JobMaker
+from antiphon.compose.batch.ledger import Entry, Ledger
+from antiphon.compose.batch.prompt_files import Row
 from antiphon.compose.composer import Composer
 from antiphon.compose.delivery import deliver
 from antiphon.compose.forms import sidecar
-from antiphon.compose.prompt_files import Row
 from antiphon.compose.requests import Request
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 from antiphon.files import atomic_write, storage_error
