@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from antiphon.errors import ConfigError
 from antiphon.notation import Chord, Key
 from antiphon.plain import read_json
 
-if TYPE_CHECKING:
-    pass
-
 MAX_TRACKS = 64
 MAX_NOTES = 1_000_000
+_DRAWN_SEEDS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -182,6 +180,11 @@ class Score:
     def from_json(cls, text: str | bytes) -> Score:
         """Read what `to_json` wrote. Unknown keys and wrong types raise ConfigError."""
         return read_json(cls, text, "score")
+
+
+def drawn_seed() -> int:
+    """A seed for somebody who gave none, short enough to be read out."""
+    return secrets.randbelow(_DRAWN_SEEDS)
 
 
 def _require_finite(name: str, value: float, *, minimum: float, inclusive: bool = True) -> None:

@@ -1,4 +1,5 @@
-"""A decoder without a model: what comes next is a hash of all that an item has seen."""
+"""A decoder without a model: what comes next is a hash of all that an item has seen. And the logits
+of any decoder, real or not."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from t5_models import tiny_text_config
 
 from antiphon.compose.checkpoint import CodecConfig, DecoderConfig, MusicGenConfig
-from antiphon.compose.engines import Branch
+from antiphon.compose.engines import Branch, DecoderEngine
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, choose
 from antiphon.compose.weights import Float32
@@ -87,3 +88,21 @@ class FakeDecoder:
         seen = np.zeros((len(items), decoder.codebooks, 0), np.int64)
         self.sessions.append(FakeSession(texts, sampling, decoder.card, steps, seen))
         return self.sessions[-1]
+
+
+def our_logits(
+    engine: DecoderEngine,
+    items: Sequence[Sequence[Branch]],
+    codes: Codes,
+    guidance: float = 3.0,
+    *,
+    fed: int = 0,
+    room: int = 0,
+) -> Float32:
+    """[I, S, K, V] of the steps after the first `fed`, which are taken in at once."""
+    weights = () if guidance in (0.0, 1.0) else (guidance,)
+    steps = codes.shape[-1]
+    session = engine.begin(items, weights, Sampling(guidance=guidance), steps + room)
+    if fed:
+        session.feed(codes[..., :fed])
+    return np.stack([session.logits(codes[..., step]) for step in range(fed, steps)], axis=1)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from decoder_fakes import our_logits
 from published_musicgen import DECODERS, published_model
 from safetensors.torch import load_file, save_file
 from t5_models import CARD, tiny_musicgen
 
 from antiphon.compose.checkpoint import read_config
-from antiphon.compose.engines import Branch, DecoderEngine
+from antiphon.compose.engines import Branch
 from antiphon.compose.generation import Item, write_codes
 from antiphon.compose.loading import LoadOptions, load_musicgen
 from antiphon.compose.melody import no_melody
@@ -114,24 +115,6 @@ def expected_logits(
         logits = made.model(**given, decoder_input_ids=ids).logits
     shaped = logits.reshape(items, codebooks, -1, CARD)[:, :, -steps:]
     return shaped.numpy().transpose(0, 2, 1, 3)
-
-
-def our_logits(
-    engine: DecoderEngine,
-    items: Sequence[Sequence[Branch]],
-    codes: Codes,
-    guidance: float = 3.0,
-    *,
-    fed: int = 0,
-    room: int = 0,
-) -> Float32:
-    """[I, S, K, V] of the steps after the first `fed`, which are taken in at once."""
-    weights = () if guidance in (0.0, 1.0) else (guidance,)
-    steps = codes.shape[-1]
-    session = engine.begin(items, weights, Sampling(guidance=guidance), steps + room)
-    if fed:
-        session.feed(codes[..., :fed])
-    return np.stack([session.logits(codes[..., step]) for step in range(fed, steps)], axis=1)
 
 
 @pytest.mark.parametrize("kind", ["mono", "stereo", *WIDTHS])

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from decoder_fakes import our_logits
 from t5_models import CARD, tiny_musicgen
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -105,23 +106,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
     return result
 
 
-def logits_of(
-    engine: DecoderEngine,
-    items: Sequence[Sequence[Branch]],
-    codes: Codes,
-    guidance: float = 3.0,
-    fed: int = 0,
-    room: int = 0,
-) -> Float32:
-    """[I, S, K, V] after each step but the first `fed`, which are taken in at once."""
-    weights = () if guidance in (0.0, 1.0) else (guidance,)
-    steps = codes.shape[-1]
-    session = engine.begin(items, weights, Sampling(guidance=guidance), steps + room)
-    if fed:
-        session.feed(codes[..., :fed])
-    return np.stack([session.logits(codes[..., step]) for step in range(fed, steps)], axis=1)
-
-
 def written(
     engine: DecoderEngine,
     items: Sequence[Sequence[Branch]],
@@ -148,8 +132,8 @@ def test_guided_logits_equal_those_of_onnxruntime(
     one = made[kind]
     codes = one.some_steps(24)
     for block in (1, 3, None):
-        ours = logits_of(one.engine(block=block), one.items(guidance), codes, guidance)
-        expected = logits_of(one.onnx.engine, one.items(guidance), codes, guidance)
+        ours = our_logits(one.engine(block=block), one.items(guidance), codes, guidance)
+        expected = our_logits(one.onnx.engine, one.items(guidance), codes, guidance)
         assert ours.shape == (len(LENGTHS), 24, one.codebooks, CARD)
         assert np.abs(ours - expected).max() <= CLOSE
 
@@ -194,10 +178,10 @@ def test_greedy_codes_equal_those_of_transformers(made: dict[str, Made], kind: s
 def test_feeding_equals_stepping_beyond_the_first_reach(made: dict[str, Made], kind: str) -> None:
     one = made[kind]
     codes = one.some_steps(300)
-    stepped = logits_of(one.engine(block=4), one.items(), codes)
-    fed = logits_of(one.engine(block=4), one.items(), codes, fed=290)
+    stepped = our_logits(one.engine(block=4), one.items(), codes)
+    fed = our_logits(one.engine(block=4), one.items(), codes, fed=290)
     assert np.abs(stepped[:, 290:] - fed).max() <= CLOSE
-    expected = logits_of(one.onnx.engine, one.items(), codes, fed=290)
+    expected = our_logits(one.onnx.engine, one.items(), codes, fed=290)
     assert np.abs(fed - expected).max() <= CLOSE
 
 
@@ -209,11 +193,11 @@ def test_on_a_processor_an_item_is_the_same_bit_for_bit_in_any_company(
     one = made[kind]
     engine, items, codes = one.engine(), one.items(guidance), one.some_steps(12)
     for fed in (0, 9):
-        alone = logits_of(engine, items[:1], codes[:1], guidance, fed)
+        alone = our_logits(engine, items[:1], codes[:1], guidance, fed=fed)
         for others in ([0, 1], [3, 0], [2, 0, 1], [1, 2, 3, 0], [0, 0, 0]):
             # A longer neighbour makes room for more steps than the item has.
-            among = logits_of(
-                engine, [items[i] for i in others], codes[others], guidance, fed, room=300
+            among = our_logits(
+                engine, [items[i] for i in others], codes[others], guidance, fed=fed, room=300
             )
             assert np.array_equal(among[others.index(0)], alone[0])
 
@@ -242,7 +226,7 @@ def test_sessions_do_not_disturb_each_other_and_leave_their_memory_behind(
     one = made["mono"]
     engine, items, codes = one.engine(block=4), one.items(), one.some_steps(8)
     other = one.some_steps(9)[..., 1:]
-    expected = logits_of(engine, items, codes)
+    expected = our_logits(engine, items, codes)
     first, second = (engine.begin(items, (3.0,), Sampling(), 8) for _ in range(2))
     for step in range(8):
         second.logits(other[..., step])
@@ -252,9 +236,9 @@ def test_sessions_do_not_disturb_each_other_and_leave_their_memory_behind(
     gc.collect()
     kept = list(engine._idle)
     assert len(kept) == 2
-    assert np.array_equal(logits_of(engine, items, codes), expected)  # nothing of before is left
+    assert np.array_equal(our_logits(engine, items, codes), expected)  # nothing of before is left
     assert engine._idle[0] in kept
-    logits_of(engine, items, codes, room=300)  # another shape: what does not fit is let go
+    our_logits(engine, items, codes, room=300)  # another shape: what does not fit is let go
     gc.collect()
     assert len(engine._idle) == 1
     assert engine._idle[0] not in kept
@@ -328,8 +312,8 @@ def test_half_precision_is_near(
 ) -> None:
     one = made[kind]
     codes = one.some_steps(30)
-    exact = logits_of(one.engine(), one.items(1.0), codes, 1.0)
-    rough = logits_of(one.engine(precision=precision), one.items(1.0), codes, 1.0)
+    exact = our_logits(one.engine(), one.items(1.0), codes, 1.0)
+    rough = our_logits(one.engine(precision=precision), one.items(1.0), codes, 1.0)
     assert 0 < np.linalg.norm(rough - exact) < bound * np.linalg.norm(exact)
 
 
@@ -362,15 +346,15 @@ def test_numbers_that_are_not_finite_are_an_error(
 def test_what_was_not_finite_is_forgotten(made: dict[str, Made]) -> None:
     one = made["mono"]
     engine, items, codes = one.engine(), one.items(), one.some_steps(5)
-    expected = logits_of(engine, items[1:2], codes[:1])
+    expected = our_logits(engine, items[1:2], codes[:1])
     text = items[1][1].text
     assert text is not None
     broken = (items[1][0], Branch(np.full_like(text, np.inf)))
     with pytest.raises(EngineError, match="not finite at step 0"):
-        logits_of(engine, [broken], codes[:1])
+        our_logits(engine, [broken], codes[:1])
     gc.collect()
     assert len(engine._idle) == 1
-    assert np.array_equal(logits_of(engine, items[1:2], codes[:1]), expected)
+    assert np.array_equal(our_logits(engine, items[1:2], codes[:1]), expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -395,10 +379,10 @@ def test_compiled_layers_give_the_same(made: dict[str, Made]) -> None:
     codes = one.some_steps(300)
     for guidance in (3.0, 1.0):
         items = one.items(guidance)
-        expected = logits_of(one.engine(block=4), items, codes, guidance, fed=200)
+        expected = our_logits(one.engine(block=4), items, codes, guidance, fed=200)
         compiled = one.engine(block=4, compiled=True)
         assert (
-            np.abs(logits_of(compiled, items, codes, guidance, fed=200) - expected).max() <= CLOSE
+            np.abs(our_logits(compiled, items, codes, guidance, fed=200) - expected).max() <= CLOSE
         )
 
 
@@ -477,12 +461,12 @@ def test_a_graph_writes_what_the_steps_write(made: dict[str, Made], kind: str) -
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_logits_of_a_gpu_are_those_of_a_processor(made: dict[str, Made], kind: str) -> None:
     one, codes = made[kind], made[kind].some_steps(300)
-    exact = logits_of(one.engine(block=4), one.items(), codes, fed=200)
+    exact = our_logits(one.engine(block=4), one.items(), codes, fed=200)
     scale = np.linalg.norm(exact)
     for precision, bound in (("fp32", 1e-5), ("fp16", 1e-2), ("bf16", 1e-1)):
         engine = one.engine(device=torch.device("cuda:0"), precision=precision)  # type: ignore[arg-type]
         for _ in range(2):  # the second time by the graphs of the first
-            ours = logits_of(engine, one.items(), codes, fed=200)
+            ours = our_logits(engine, one.items(), codes, fed=200)
             assert np.linalg.norm(ours - exact) < bound * scale
             gc.collect()
             assert len(engine._idle) == 1
@@ -494,8 +478,8 @@ def test_in_blocks_an_item_is_the_same_in_any_company_on_a_gpu(made: dict[str, M
     one, codes = made["mono"], made["mono"].some_steps(40)
     for block in (1, 4):
         engine = one.engine(device=torch.device("cuda:0"), precision="fp16", block=block)
-        alone = logits_of(engine, one.items()[:1], codes[:1])
-        among = logits_of(engine, one.items(), codes)
+        alone = our_logits(engine, one.items()[:1], codes[:1])
+        among = our_logits(engine, one.items(), codes)
         assert np.array_equal(among[0], alone[0]), block
 
 
@@ -506,8 +490,8 @@ def test_in_blocks_an_item_is_the_same_in_any_company_on_a_gpu(made: dict[str, M
 def test_compiled_layers_inside_a_graph(made: dict[str, Made]) -> None:
     one, codes = made["mono"], made["mono"].some_steps(300)
     device = torch.device("cuda:0")
-    plain = logits_of(one.engine(device=device), one.items(), codes, fed=200)
-    compiled = logits_of(one.engine(device=device, compiled=True), one.items(), codes, fed=200)
+    plain = our_logits(one.engine(device=device), one.items(), codes, fed=200)
+    compiled = our_logits(one.engine(device=device, compiled=True), one.items(), codes, fed=200)
     assert np.abs(plain - compiled).max() <= CLOSE
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from antiphon.audio.stream import AudioStream as AudioStream
     from antiphon.audio.waveform import FloatArray as FloatArray
     from antiphon.audio.waveform import Waveform as Waveform
+    from antiphon.audio.waveform import with_channels as with_channels
     from antiphon.audio.writing import check_form as check_form
     from antiphon.audio.writing import growing as growing
     from antiphon.audio.writing import write as write
@@ -75,6 +76,7 @@ _HOMES = {
     "open_stream": "reading",
     "read": "reading",
     "resample": "resampling",
+    "with_channels": "waveform",
     "reusable": "sources",
     "write": "writing",
 }

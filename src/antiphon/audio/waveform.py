@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float32]
 
 
+def with_channels(samples: FloatArray, channels: int) -> FloatArray:
+    """[C, n] -> [channels, n]: mixed down, or the same on every side."""
+    if samples.shape[0] == channels:
+        return samples
+    return np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)
+
+
 @dataclass(frozen=True, eq=False)
 class Waveform:
     """Sound as float32 samples [C, T], full scale at 1.0, with its rate in Hz."""

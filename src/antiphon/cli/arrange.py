@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +25,6 @@ EXAMPLES = (
     "    antiphon arrange --mood calm --without drums --duration 60 --seed 7 --output calm.flac"
 )
 _OPUS_RATE = 48_000  # Hz; Opus knows no 44,100
-RANDOM_SEEDS = 1_000_000  # short enough to be read out
 
 
 def arrange(
@@ -66,9 +64,10 @@ def arrange(
     console.start(context)
     from antiphon.arrange import arrange as write_score
     from antiphon.controls import Controls
+    from antiphon.score import drawn_seed
 
     controls = Controls.from_options(given)
-    score = write_score(controls, secrets.randbelow(RANDOM_SEEDS) if seed is None else seed)
+    score = write_score(controls, drawn_seed() if seed is None else seed)
     if output is None and midi is None and score_file is None:
         output = unused(Path(f"{score.genre or 'piece'}-{score.seed}.wav"))
     files = {"output": output, "midi": midi, "score": score_file}

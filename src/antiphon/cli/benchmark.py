@@ -43,16 +43,13 @@ def benchmark(
     this machine reads memory, which is what bounds a decoder.
     """
     settings = console.start(context)
-    from antiphon.cli.listening import truth
     from antiphon.compose.benchmarking import benchmark as measure
-    from antiphon.compose.loading import LoadOptions
     from antiphon.models import find
 
     if against not in (None, *_PEERS):
         raise ConfigError(f"--against is {against!r}; expected {', '.join(_PEERS)}")
     folder = find(model, settings.models)
-    compiled = compile_model is not None and truth(compile_model)
-    options = LoadOptions(precision, threads, device, compiled)
+    options = composing.load_options(precision, threads, device, compile_model)
     figures: dict[str, object] = asdict(measure(folder, options, seconds, console.note))
     if against is not None:
         from antiphon.compose.peer import against_transformers

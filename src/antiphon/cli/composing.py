@@ -18,6 +18,7 @@ from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
     from antiphon.compose.composer import Composer
+    from antiphon.compose.loading import LoadOptions
     from antiphon.settings import Settings
 
 SIZES = ("small", "medium", "large")
@@ -103,7 +104,6 @@ def load(
     Raises ConfigError for options that contradict each other, ModelMissingError, ModelError.
     """
     from antiphon.compose.composer import load_composer
-    from antiphon.compose.loading import LoadOptions
 
     model = neural_model(model, size)
     options = {"--precision": precision, "--device": device, "--compile": compile_model}
@@ -115,10 +115,20 @@ def load(
                 )
     return load_composer(
         model,
-        LoadOptions(precision, threads, device, compile_model is not None and truth(compile_model)),
+        load_options(precision, threads, device, compile_model),
         models=settings.models,
         on_layer=_note_preparing,
     )
+
+
+def load_options(
+    precision: str | None, threads: int | None, device: str | None, compile_model: str | None
+) -> LoadOptions:
+    """The options of a neural model. Raises ConfigError for a `compile_model` that is no truth."""
+    from antiphon.compose.loading import LoadOptions
+
+    compiled = compile_model is not None and truth(compile_model)
+    return LoadOptions(precision, threads, device, compiled)
 
 
 def _note_preparing(done: int, total: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sys
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from antiphon.cli import composing, console, summary, wishes
-from antiphon.cli.arrange import RANDOM_SEEDS, check_apart, unused
+from antiphon.cli.arrange import check_apart, unused
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,9 +89,10 @@ def generate(
     from antiphon.compose.delivery import deliver, deliver_growing, stream_pcm
     from antiphon.compose.forms import sidecar
     from antiphon.compose.options import form_of, request_of, slug
+    from antiphon.score import drawn_seed
 
     if seed is None:
-        seed = secrets.randbelow(RANDOM_SEEDS)
+        seed = drawn_seed()
     elif seed < 0:
         raise ConfigError(f"--seed is {seed}; expected 0 or more")
     to_stdout = output == "-"

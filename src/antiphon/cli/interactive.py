@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Annotated
 import typer
 
 from antiphon.cli import composing, console, wishes
-from antiphon.cli.arrange import RANDOM_SEEDS
 from antiphon.cli.session import Asked, Session, help_text
 
 EXAMPLES = (
@@ -87,7 +85,9 @@ def interactive(
     if output_dir is None:
         output_dir = Path(f"antiphon-session-{datetime.now():%Y%m%d-%H%M%S}")
     if seed is None:
-        seed = secrets.randbelow(RANDOM_SEEDS)
+        from antiphon.score import drawn_seed
+
+        seed = drawn_seed()
     session = Session(composer, output_dir, settings.max_seconds, Asked("", seed, options))
     session.accepted(session.asked)
     _talk(session)

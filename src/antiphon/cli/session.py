@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.cli import composing, console
-from antiphon.cli.arrange import RANDOM_SEEDS
 from antiphon.cli.generate import delivered_lines, understood_lines
 from antiphon.cli.player import Player
 from antiphon.errors import ConfigError
@@ -153,8 +151,9 @@ class Session:
 
     def _seed(self, argument: str) -> None:
         from antiphon.compose.options import seed_of
+        from antiphon.score import drawn_seed
 
-        seed = seed_of(argument) if argument else secrets.randbelow(RANDOM_SEEDS)
+        seed = seed_of(argument) if argument else drawn_seed()
         self._play_with(Asked(self.asked.prompt, seed, self.asked.options), f"seed {seed}")
 
     def _again(self, argument: str) -> None:

@@ -8,7 +8,6 @@ antiphon.audio.write("a.wav", piece.waveform)
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from antiphon.audio import Waveform
 from antiphon.compose.requests import Performance, Plan, Renderer, Request
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import Controls
-from antiphon.score import Score
+from antiphon.score import Score, drawn_seed
 
 if TYPE_CHECKING:
     from antiphon.analysis import Adherence
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from antiphon.facts import Facts
 
 SYNTH = "synth"  # the model's name for which the arranger and the synth answer
-_RANDOM_SEEDS = 1_000_000  # short enough to be read out
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +77,7 @@ class Composer:
             controls = replace(controls, duration_seconds=duration_seconds)
         request = Request(
             prompt,
-            secrets.randbelow(_RANDOM_SEEDS) if seed is None else seed,
+            drawn_seed() if seed is None else seed,
             controls,
             sampling or Sampling(),
             negative,

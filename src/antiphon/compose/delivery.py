@@ -17,7 +17,8 @@ import numpy as np
 
 from antiphon.analysis import adherence, measure
 from antiphon.analysis.level import LevelMeter
-from antiphon.audio import FloatArray, Resampler, growing, write
+from antiphon.audio import FloatArray, Resampler, growing, with_channels, write
+from antiphon.audio.stream import BLOCK_FRAMES
 from antiphon.compose.composer import Composer
 from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.requests import Performance, Plan, Request
@@ -26,7 +27,6 @@ from antiphon.files import atomic_write, storage_error
 from antiphon.score import Score
 
 PEAK_DBTP = -1.0  # what a piece may reach after its level was changed (EBU R 128)
-_BLOCK_SAMPLES = 65_536
 _COMMENT_BYTES = 2_000  # libsndfile reads no longer one in WAV, and no Opus file with 50 kB
 
 
@@ -179,7 +179,7 @@ class _Spool:
             self._file.close()
 
     def add(self, block: FloatArray) -> None:
-        block = self._faded(_mixed(block, self._channels))
+        block = self._faded(with_channels(block, self._channels))
         try:
             self._file.write(np.ascontiguousarray(block.T).tobytes())
         except OSError as error:
@@ -204,7 +204,7 @@ class _Spool:
         return block * np.minimum(fall, 1.0).astype(np.float32)
 
     def blocks(self) -> Iterator[FloatArray]:
-        size = _BLOCK_SAMPLES * self._channels * 4
+        size = BLOCK_FRAMES * self._channels * 4
         try:
             self._file.seek(0)
             while data := self._file.read(size):
@@ -261,19 +261,12 @@ def _formed(blocks: Iterator[FloatArray], form: Form, sample_rate: int) -> Itera
     """Blocks with the channels and at the rate of the file."""
     resampler: Resampler | None = None
     for block in blocks:
-        block = _mixed(block, form.channels or block.shape[0])
+        block = with_channels(block, form.channels or block.shape[0])
         if resampler is None:
             resampler = Resampler(sample_rate, form.sample_rate or sample_rate, block.shape[0])
         yield resampler.process(block)
     if resampler is not None:
         yield resampler.flush()
-
-
-def _mixed(block: FloatArray, channels: int) -> FloatArray:
-    """[C, n] mixed down, or the same on every side."""
-    if block.shape[0] == channels:
-        return block
-    return np.repeat(block.mean(axis=0, keepdims=True), channels, axis=0)
 
 
 def _spoken(

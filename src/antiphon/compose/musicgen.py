@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from antiphon import threads
-from antiphon.audio import FloatArray, Waveform, resample
+from antiphon.audio import FloatArray, Waveform, resample, with_channels
+from antiphon.audio.stream import BLOCK_FRAMES
 from antiphon.compose.checkpoint import MusicGenConfig
 from antiphon.compose.codecs import AudioCodec, DecodingStream
 from antiphon.compose.engines import Branch, DecoderEngine
@@ -18,7 +19,7 @@ from antiphon.compose.generation import Item, side_by_side, write_codes
 from antiphon.compose.melody import melody_chroma, no_melody
 from antiphon.compose.patterns import Codes, Pattern, delay, stereo_delay
 from antiphon.compose.prompt import combine, render, uncarried
-from antiphon.compose.requests import Block, Plan, Request, Section
+from antiphon.compose.requests import Block, Plan, Request, Section, with_length
 from antiphon.compose.sampling import draws_of
 from antiphon.compose.sections import require_in_order, sections_of
 from antiphon.compose.text import TextEncoder
@@ -29,7 +30,6 @@ from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 
 _FIRST_FRAMES, _FRAMES = 25, 50  # of codes that are decoded at a time: half a second, then one
-_BLOCK_SAMPLES = 65_536
 _WARM_SECONDS = 1.0  # of a continued file that the codec decodes before it goes on
 _JOIN_SECONDS = 0.05  # over which the file fades into what it is continued with
 
@@ -136,11 +136,9 @@ class MusicGen:
                 f"bars last by the tempo, and none is given: the piece lasts {seconds:g} s"
             )
             wishes = replace(wishes, bars=None, sections=())
-        if not (wishes.duration_seconds or wishes.bars or wishes.sections):
-            wishes = replace(wishes, duration_seconds=seconds)
         return _Planned(
             request,
-            Plan(samples, wishes, texts[0], None, tuple(notes), later),
+            Plan(samples, with_length(wishes), texts[0], None, tuple(notes), later),
             plan(frames, starts, known, window, stride),
             texts,
         )
@@ -151,8 +149,9 @@ class MusicGen:
             return 0
         return int(sound.duration_seconds * self.codec.sample_rate) // self.codec.hop
 
-    def branches(self, request: Request, text: str) -> tuple[Branch, ...]:
-        """What guidance needs for one prompt: (nothing, the prompt), or the one that counts."""
+    def branches(self, request: Request, texts: Sequence[str]) -> tuple[tuple[Branch, ...], ...]:
+        """What guidance needs, for each of the prompts of a piece: (nothing, the prompt), or the
+        one that counts. What they have in common is computed once."""
         chroma = nothing = None
         bins, frames = self.config.chroma_bins, self.config.chroma_frames
         if bins is not None and frames is not None:
@@ -160,12 +159,14 @@ class MusicGen:
             chroma = nothing
             if request.melody is not None:
                 chroma = melody_chroma(request.melody, frames, bins)
+        guidance = request.sampling.guidance
+        if guidance == 1.0:
+            return tuple((Branch(self.text.encode(text), chroma),) for text in texts)
         negative = None if request.negative is None else self.text.encode(request.negative)
-        with_prompt = Branch(self.text.encode(text), chroma)
         without = Branch(negative, nothing)
-        if request.sampling.guidance == 1.0:
-            return (with_prompt,)
-        return (without,) if request.sampling.guidance == 0.0 else (without, with_prompt)
+        if guidance == 0.0:
+            return ((without,),) * len(texts)
+        return tuple((without, Branch(self.text.encode(text), chroma)) for text in texts)
 
 
 class MusicGenPerformance:
@@ -193,7 +194,7 @@ class MusicGenPerformance:
         items = [
             Item(
                 one.windows,
-                tuple(model.branches(one.request, text) for text in one.texts),
+                model.branches(one.request, one.texts),
                 voice.known,
                 draws_of(one.request.seed),
             )
@@ -236,7 +237,7 @@ class _Voice:
     def _continue(self, sound: Waveform, known: int, context: int) -> None:
         """Encode the last `context` frames of the first `known`, and make the join ready."""
         hop, rate = self._codec.hop, self._codec.sample_rate
-        samples = _as_channels(resample(sound, rate).samples, self._codec.channels)
+        samples = with_channels(resample(sound, rate).samples, self._codec.channels)
         samples = samples[:, : known * hop]
         self.known = self._codec.encode(samples[:, (known - context) * hop :])[:, :context]
         warm = min(context, round(_WARM_SECONDS * self._codec.frame_rate))
@@ -248,8 +249,8 @@ class _Voice:
 
     def begin(self) -> Iterator[FloatArray]:
         """What there is before the first frame is written: the file that is continued."""
-        for start in range(0, self._before.shape[1], _BLOCK_SAMPLES):
-            yield self._counted(self._before[:, start : start + _BLOCK_SAMPLES])
+        for start in range(0, self._before.shape[1], BLOCK_FRAMES):
+            yield self._counted(self._before[:, start : start + BLOCK_FRAMES])
         self._before = self._before[:, :0]
 
     def add(self, codes: Codes) -> None:
@@ -289,10 +290,3 @@ class _Voice:
         samples = samples[:, : self._left]
         self._left -= samples.shape[1]
         return samples
-
-
-def _as_channels(samples: FloatArray, channels: int) -> FloatArray:
-    """Mixed down, or the same on every side."""
-    if samples.shape[0] == channels:
-        return samples
-    return np.repeat(samples.mean(axis=0, keepdims=True), channels, axis=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from antiphon.audio import FloatArray, Waveform
@@ -80,6 +80,13 @@ class Block:
 
     item: int
     samples: FloatArray
+
+
+def with_length(controls: Controls) -> Controls:
+    """The same controls, with a length where they have none."""
+    if controls.duration_seconds or controls.bars or controls.sections:
+        return controls
+    return replace(controls, duration_seconds=DEFAULT_SECONDS)
 
 
 class Performance(Protocol):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from antiphon.arrange import arrange
+from antiphon.audio.stream import BLOCK_FRAMES
 from antiphon.compose.prompt import combine
-from antiphon.compose.requests import DEFAULT_SECONDS, Block, Plan, Request
+from antiphon.compose.requests import Block, Plan, Request, with_length
 from antiphon.compose.sampling import Sampling
 from antiphon.compose.understanding import understand
-from antiphon.controls import Controls
 from antiphon.errors import ConfigError
 from antiphon.synth import fit_length, render
 
 SAMPLE_RATE = 44_100
-_BLOCK_SAMPLES = 65_536
 
 
 class Synth:
@@ -49,8 +48,8 @@ class SynthPerformance:
             assert plan.score is not None, "a synth piece without a score"
             waveform = render(plan.score, sample_rate=SAMPLE_RATE)
             waveform = fit_length(waveform, plan.samples / SAMPLE_RATE)
-            for start in range(0, plan.samples, _BLOCK_SAMPLES):
-                yield Block(item, waveform.samples[:, start : start + _BLOCK_SAMPLES])
+            for start in range(0, plan.samples, BLOCK_FRAMES):
+                yield Block(item, waveform.samples[:, start : start + BLOCK_FRAMES])
 
 
 def _plan(request: Request) -> Plan:
@@ -78,10 +77,3 @@ def _plan(request: Request) -> Plan:
     if understood.unknown:
         notes.append(f"not understood by the arranger: {', '.join(understood.unknown)}")
     return Plan(round(seconds * SAMPLE_RATE), wishes, None, score, tuple(notes))
-
-
-def with_length(controls: Controls) -> Controls:
-    """The same controls, with a length where they have none."""
-    if controls.duration_seconds or controls.bars or controls.sections:
-        return controls
-    return replace(controls, duration_seconds=DEFAULT_SECONDS)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from antiphon.errors import ModelError
-from antiphon.files import storage_error
+from antiphon.files import atomic_write, storage_error
 from antiphon.models.manifest import is_safe_name
 from antiphon.models.record import sha256_of
 
@@ -31,15 +31,15 @@ Float32 = NDArray[np.float32]
 
 
 class Weights:
-    """The tensors of one or several safetensors files, all below `prefix`.
+    """The tensors of one or several safetensors files; `below` shows a part of them.
 
     Use it as a context manager: the files stay mapped while it is open.
     """
 
-    def __init__(self, files: tuple[Path, ...], prefix: str = "") -> None:
+    def __init__(self, files: tuple[Path, ...]) -> None:
         """Open the files. Raises ModelError for one that is no whole safetensors file."""
         self.files = files
-        self._prefix = prefix
+        self._prefix = ""
         self._stack = ExitStack()
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._readers: dict[str, safe_open] = {}
@@ -191,8 +191,6 @@ def fingerprint(
     `memory` is a file that keeps the checksum of each file with its size and times: gigabytes are
     read once, not before every piece. Raises StorageError.
     """
-    from antiphon.files import atomic_write
-
     seen = _read_memory(memory)
     digest = hashlib.sha256()
     changed = False

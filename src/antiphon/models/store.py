@@ -35,7 +35,7 @@ CONFIG_NAME = "config.json"
 PART_SUFFIX = ".part"
 VALIDATOR_SUFFIX = ".part.etag"
 _INDEX = "model.safetensors.index.json"
-_PREPARED_SUFFIXES = (".onnx", ".weights", ".npz")  # of an exported model; never pulled
+_PREPARED_SUFFIXES = (".onnx", ".weights")  # of an exported model; never pulled
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,7 @@ def _sample(
         0, decoder.card, (decoder.codebooks, STEPS), np.int64
     )
     session = model.engine.begin(
-        [model.branches(request, _PROMPT)], (request.sampling.guidance,), request.sampling, STEPS
+        model.branches(request, [_PROMPT]), (request.sampling.guidance,), request.sampling, STEPS
     )
     start = np.full((decoder.codebooks, 1), decoder.card)
     shown = np.concatenate([start, codes[:, :-1]], axis=1)

@@ -13,6 +13,7 @@ from antiphon.compose.checkpoint import MusicGenConfig
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling
 from antiphon.compose.weights import Float32
+from antiphon.errors import EngineError
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,15 @@ class DecoderSession(Protocol):
 
     def next_codes(self, codes: Codes, draws: NDArray[np.float64]) -> Codes:
         """Take in one step [I, K] and choose the next [I, K] at `draws` [I, K] from [0, 1)."""
+
+
+def require_positions(wanted: int, config: MusicGenConfig) -> None:
+    """Raise EngineError for more positions than the decoder has."""
+    if wanted > config.decoder.max_positions:
+        raise EngineError(
+            f"{wanted} positions are asked of a decoder that has "
+            f"{config.decoder.max_positions}; make the window shorter"
+        )
 
 
 class DecoderEngine(Protocol):

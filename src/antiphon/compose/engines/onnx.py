@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from antiphon.compose import decoder_graph
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.engines import Branch
+from antiphon.compose.engines import Branch, require_positions
 from antiphon.compose.graphs import open_graph
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, choose, guided
@@ -102,13 +102,8 @@ class OnnxSession:
             ]
         else:
             self._bind_text(condition, branches)
-        most = steps + max((len(prefix) for prefix in prefixes), default=0)
-        if most > self._decoder.max_positions:
-            raise EngineError(
-                f"{most} positions are asked of a decoder that has "
-                f"{self._decoder.max_positions}; make the window shorter"
-            )
-        self._most = most
+        self._most = steps + max((len(prefix) for prefix in prefixes), default=0)
+        require_positions(self._most, engine.config)
         self._capacity = 0
         self._logits = np.zeros(
             (len(pairs), self._decoder.codebooks * self._decoder.card), np.float32

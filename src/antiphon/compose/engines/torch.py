@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.engines import Branch
+from antiphon.compose.engines import Branch, require_positions
 from antiphon.compose.engines.torch_block import REACH, Block, Shape, rounded, text_length
 from antiphon.compose.lm import Decoder
 from antiphon.compose.patterns import Codes
@@ -126,11 +126,7 @@ class TorchDecoder:
             for branch in item
         ]
         needed = steps + max(lengths)
-        if needed > self.config.decoder.max_positions:
-            raise EngineError(
-                f"{needed} positions are asked of a decoder that has "
-                f"{self.config.decoder.max_positions}; make the window shorter"
-            )
+        require_positions(needed, self.config)
         size = self._block_items or len(items)
         members = [
             np.minimum(np.arange(start, start + size), len(items) - 1)
