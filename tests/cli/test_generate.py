@@ -232,6 +232,7 @@ def test_bad_values_are_one_line_and_no_file(
         (["--top-p", "0"], "top-p is 0"),
         (["--temperature", "0.5"], "--guidance needs a neural model"),
         (["--precision", "8bit"], "--precision is an option of a neural model"),
+        (["--threads", "1"], "--threads is an option of a neural model"),
         (["--sample-rate", "12345"], "sample rate is 12345"),
         (["--model-size", "huge"], "huge"),
     ],
@@ -374,7 +375,9 @@ def test_ten_thousand_words_are_cut_and_it_is_said(
     assert run(command(made, "--output", "a.wav", "--json", prompt=prompt)) == 0
     out, err = capsys.readouterr()
     (one,) = json.loads(out)["outputs"]
-    assert one["notes"] == ["the prompt is too long: its last 9489 tokens are not heard"]
+    assert one["notes"] == [
+        "too long, its last 9489 tokens are not heard: 'jazz jazz jazz jazz jazz jazz jazz jazz …'"
+    ]
     assert one["provenance"]["text"] == prompt
     with soundfile.SoundFile("a.wav") as file:
         assert json.loads(file.comment)["prompt"].startswith("jazz jazz")

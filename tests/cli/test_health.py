@@ -14,12 +14,20 @@ from antiphon.errors import DependencyError
 pytestmark = pytest.mark.integration
 
 
-def test_doctor_finds_this_installation_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_this_installation_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    prepared = tmp_path / "graphs" / "6-0123"
+    prepared.mkdir(parents=True)
+    (prepared / "step.onnx").write_bytes(bytes(3000))
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path))
     assert run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"]
     status = {check["name"]: check["status"] for check in report["checks"]}
     assert status["codecs"] == status["state"] == status["measuring"] == "ok"
+    found = {check["name"]: check["found"] for check in report["checks"]}
+    assert found["prepared"].startswith("1 parts of composing models, 3.0 kB, in ")
     assert all(check["fix"] for check in report["checks"] if check["status"] != "ok")
 
 

@@ -41,9 +41,6 @@ class Fake:
     def perform(self, requests: Sequence[Request]) -> FakePerformance:
         return FakePerformance(self, requests)
 
-    def batch_key(self, request: Request) -> object:
-        return request.negative
-
     def provenance(self, request: Request) -> Mapping[str, object]:
         return {"model": self.model, "revision": None, "licence": None, "settings": {}}
 
@@ -52,8 +49,16 @@ class FakePerformance:
     def __init__(self, renderer: Fake, requests: Sequence[Request]) -> None:
         self.renderer, self.requests = renderer, requests
         self.plans = tuple(
-            Plan(round((r.controls.duration_seconds or 1.0) * RATE), Controls(), None, None, ())
-            for r in requests
+            Plan(
+                request,
+                round((request.controls.duration_seconds or 1.0) * RATE),
+                Controls(),
+                None,
+                None,
+                (),
+                group=request.negative,
+            )
+            for request in requests
         )
 
     def blocks(self) -> Iterator[Block]:

@@ -21,7 +21,7 @@ from antiphon.audio import Waveform
 from antiphon.compose.composer import Composer
 from antiphon.compose.delivery import Delivered, deliver, deliver_growing, stream_pcm
 from antiphon.compose.forms import SAMPLE_RATES, Form, sidecar
-from antiphon.compose.requests import Block, Plan, Request
+from antiphon.compose.requests import Block, Performance, Plan, Request
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError, StorageError
 
@@ -50,7 +50,7 @@ class Player:
     wishes: Controls = field(default_factory=Controls)
     sample_rate: int = RATE
     breaks_after: int | None = None
-    performed: int = 0
+    played: int = 0
     long_text: str | None = None
 
     @property
@@ -58,12 +58,8 @@ class Player:
         return len(self.sounds[0])
 
     def perform(self, requests: Sequence[Request]) -> Performed:
-        self.performed += 1
         assert len(requests) == len(self.sounds)
-        return Performed(self)
-
-    def batch_key(self, request: Request) -> object:
-        return None
+        return Performed(self, requests)
 
     def provenance(self, request: Request) -> Mapping[str, object]:
         settings = {"guidance": 3.0, "negative": request.negative}
@@ -73,16 +69,25 @@ class Player:
 @dataclass
 class Performed:
     player: Player
+    requests: Sequence[Request]
 
     @property
     def plans(self) -> tuple[Plan, ...]:
         player = self.player
         return tuple(
-            Plan(sound.shape[1], player.wishes, player.long_text, None, ("a note of the model's",))
-            for sound in player.sounds
+            Plan(
+                request,
+                sound.shape[1],
+                player.wishes,
+                player.long_text,
+                None,
+                ("a note of the model's",),
+            )
+            for request, sound in zip(self.requests, player.sounds, strict=True)
         )
 
     def blocks(self) -> Iterator[Block]:
+        self.player.played += 1
         count = 0
         for at in range(0, max(sound.shape[1] for sound in self.player.sounds), 5000):
             for item, sound in enumerate(self.player.sounds):
@@ -106,7 +111,11 @@ def noise(seconds: float = 6.0, channels: int = 2, level: float = 0.02) -> np.nd
 
 def delivered(sound: np.ndarray, form: Form, **player: object) -> Delivered:
     composer = Composer(Player([sound], **player))  # type: ignore[arg-type]
-    return deliver(composer, [Request("a prompt", 7)], [form])[0]
+    return deliver(composer, asked(composer, Request("a prompt", 7)), [form])[0]
+
+
+def asked(composer: Composer, *requests: Request) -> Performance:
+    return composer.renderer.perform(requests or [Request("x", 1)])
 
 
 def lufs(path: Path) -> float:
@@ -190,7 +199,7 @@ def test_of_a_long_prompt_the_file_has_the_beginning(tmp_path: Path, format: str
     path = tmp_path / f"a.{format}"
     prompt = "spätes Licht, «langsam» 🎵 " * 2000
     composer = Composer(Player([tones()], long_text=prompt))
-    deliver(composer, [Request(prompt, 1, negative="x" * 9000)], [Form(path)])
+    deliver(composer, asked(composer, Request(prompt, 1, negative="x" * 9000)), [Form(path)])
     with soundfile.SoundFile(path) as file:
         inside = json.loads(file.comment)
         assert file.frames == RATE // 2 * (1.5 if format == "opus" else 1)
@@ -205,7 +214,7 @@ def test_of_a_long_prompt_the_file_has_the_beginning(tmp_path: Path, format: str
 def test_odd_characters_in_a_prompt_come_back(tmp_path: Path, prompt: str) -> None:
     composer = Composer(Player([tones()]))
     path = tmp_path / "a.flac"
-    deliver(composer, [Request(prompt, 1)], [Form(path)])
+    deliver(composer, asked(composer, Request(prompt, 1)), [Form(path)])
     with soundfile.SoundFile(path) as file:
         assert json.loads(file.comment)["prompt"] == prompt
     assert json.loads(sidecar(path).read_text())["provenance"]["prompt"] == prompt
@@ -321,7 +330,8 @@ def test_pieces_side_by_side_have_forms_of_their_own(tmp_path: Path) -> None:
         Form(tmp_path / "c.wav", bit_depth=32),
     ]
     heard: list[int] = []
-    told = deliver(composer, [Request(p, n) for n, p in enumerate("abc")], forms, heard.append)
+    requests = [Request(prompt, seed) for seed, prompt in enumerate("abc")]
+    told = deliver(composer, asked(composer, *requests), forms, heard.append)
     assert [one.path.name for one in told] == ["a.wav", "b.flac", "c.wav"]
     assert [one.seconds for one in told] == [0.5, 1.25, 0.7]
     assert [one.provenance["prompt"] for one in told] == ["a", "b", "c"]
@@ -368,17 +378,18 @@ def test_what_cannot_be_written_is_refused_before_anything_is_played(
     (tmp_path / "broken.json").write_text("no json")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     player = Player([tones()])
+    composer = Composer(player)
     form = Form(tmp_path / name, **values)  # type: ignore[arg-type]
 
     def play() -> None:
         if growing:
-            deliver_growing(Composer(player), Request("x", 1), form)
+            deliver_growing(composer, asked(composer), form)
         else:
-            deliver(Composer(player), [Request("x", 1)], [form])
+            deliver(composer, asked(composer), [form])
 
     with pytest.raises(error, match=match):
         play()
-    assert player.performed == 0
+    assert player.played == 0
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -443,7 +454,7 @@ def test_a_growing_file_can_be_played_after_an_interruption(tmp_path: Path, form
     composer = Composer(Player([tones(3.0)], breaks_after=10))
     heard: list[int] = []
     with pytest.raises(KeyboardInterrupt):
-        deliver_growing(composer, Request("x", 1), Form(path), heard.append)
+        deliver_growing(composer, asked(composer), Form(path), heard.append)
     assert heard == [5000] * 10
     recording = audio.read(path)
     assert recording.waveform.duration_seconds == pytest.approx(50_000 / RATE, abs=0.15)
@@ -458,12 +469,12 @@ def test_a_growing_file_grows_and_is_at_the_end_what_a_whole_one_is(tmp_path: Pa
     composer = Composer(Player([tones(2.0)]))
     request = Request("x", 1)
     told = deliver_growing(
-        composer, request, Form(path), lambda _: sizes.append(path.stat().st_size)
+        composer, asked(composer, request), Form(path), lambda _: sizes.append(path.stat().st_size)
     )
     assert sizes == sorted(sizes)
     assert len(set(sizes)) > 10
     assert told.seconds == 2.0
-    deliver(composer, [request], [Form(tmp_path / "b.wav")])
+    deliver(composer, asked(composer, request), [Form(tmp_path / "b.wav")])
     assert path.read_bytes() == (tmp_path / "b.wav").read_bytes()
     a, b = (json.loads((tmp_path / f"{name}.json").read_text()) for name in "ab")
     assert a | {"path": ""} == b | {"path": ""}
@@ -472,26 +483,27 @@ def test_a_growing_file_grows_and_is_at_the_end_what_a_whole_one_is(tmp_path: Pa
 def test_a_growing_file_is_clipped_above_full_scale_and_says_so(tmp_path: Path) -> None:
     loud = tones(level=0.5)
     loud[:, 100:103] = 1.5
-    told = deliver_growing(Composer(Player([loud])), Request("x", 1), Form(tmp_path / "a.wav"))
+    composer = Composer(Player([loud]))
+    told = deliver_growing(composer, asked(composer), Form(tmp_path / "a.wav"))
     assert told.notes[-1] == "3 samples were beyond full scale and are clipped"
 
 
 @pytest.mark.parametrize("values", [{"loudness_lufs": -14.0}, {"fade_seconds": 1.0}])
 def test_a_growing_file_has_no_end_to_prepare_for(tmp_path: Path, values: dict[str, float]) -> None:
     form = Form(tmp_path / "a.wav", **values)  # type: ignore[arg-type]
+    composer = Composer(Player([tones()]))
     with pytest.raises(ConfigError, match="loudness and fade need the whole piece"):
-        deliver_growing(Composer(Player([tones()])), Request("x", 1), form)
+        deliver_growing(composer, asked(composer), form)
 
 
 @pytest.mark.parametrize(("depth", "kind"), [(None, "<i2"), (16, "<i2"), (32, "<f4")])
 def test_bare_pcm(depth: int | None, kind: str) -> None:
     file = io.BytesIO()
     sound = tones(1.0, 2, level=1.3)
-    plan = stream_pcm(
-        Composer(Player([sound])), Request("x", 1), file, Form(Path("x.wav"), bit_depth=depth)
-    )
+    performance = asked(Composer(Player([sound])))
+    stream_pcm(performance, file, Form(Path("x.wav"), bit_depth=depth), RATE)
     samples = np.frombuffer(file.getvalue(), kind).reshape(-1, 2).T
-    assert samples.shape[1] == plan.samples == RATE
+    assert samples.shape[1] == RATE
     if depth == 32:
         assert np.array_equal(samples, sound)
     else:
@@ -502,7 +514,7 @@ def test_bare_pcm(depth: int | None, kind: str) -> None:
 def test_bare_pcm_at_another_rate_and_with_other_channels() -> None:
     file = io.BytesIO()
     form = Form(Path("x.wav"), sample_rate=48_000, channels=2)
-    stream_pcm(Composer(Player([tones(1.0)])), Request("x", 1), file, form)
+    stream_pcm(asked(Composer(Player([tones(1.0)]))), file, form, RATE)
     samples = np.frombuffer(file.getvalue(), "<i2").reshape(-1, 2)
     assert len(samples) == 48_000
     assert np.array_equal(samples[:, 0], samples[:, 1])
@@ -511,4 +523,4 @@ def test_bare_pcm_at_another_rate_and_with_other_channels() -> None:
 def test_bare_pcm_of_a_depth_that_players_do_not_know() -> None:
     form = Form(Path("x.wav"), bit_depth=24)
     with pytest.raises(ConfigError, match="bit depth is 24; expected for raw PCM: 16 or 32"):
-        stream_pcm(Composer(Player([tones()])), Request("x", 1), io.BytesIO(), form)
+        stream_pcm(asked(Composer(Player([tones()]))), io.BytesIO(), form, RATE)

@@ -118,8 +118,12 @@ def test_origin_and_licence_go_along(mono: Path, tmp_path: Path) -> None:
 def test_options_that_are_not_in_the_folder(exported: Path) -> None:
     with pytest.raises(ConfigError, match="exported at 8bit; expected --precision 8bit or none"):
         load_musicgen(exported, LoadOptions("fp32", 1))
-    with pytest.raises(ConfigError, match="for processors; expected --device cpu, not cuda"):
+    with pytest.raises(
+        ConfigError, match="for processors, which --device cuda is not for; expected --de"
+    ):
         load_musicgen(exported, LoadOptions(device="cuda"))
+    with pytest.raises(ConfigError, match="which --compile is not for"):
+        load_musicgen(exported, LoadOptions(compile=True))
     assert load_musicgen(exported, LoadOptions("8bit", 1, "cpu")).sample_rate == 32_000
     with pytest.raises(ConfigError, match="exported folder already, at 8bit; expected --format tr"):
         export(exported, exported.parent / "again")

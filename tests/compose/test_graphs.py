@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +219,45 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     again = kept(tmp_path, "key", lambda new: (new / "whole").touch())
     assert [path.name for path in again.iterdir()] == ["whole"]
     assert not left.exists()
+
+
+def test_what_nobody_can_use_any_more_is_dropped(tmp_path: Path) -> None:
+    used, unused = (kept(tmp_path, name, lambda folder: None) for name in ("used", "unused"))
+    long_ago = time.time() - 91 * 86_400
+    for folder in (used, unused):
+        os.utime(folder, (long_ago, long_ago))
+    outdated = [tmp_path / f"{prefix}{'a' * 32}" for prefix in ("", "1-")]
+    other = [tmp_path / "mine", tmp_path / "fingerprints.json"]
+    for path in (*outdated, *other):
+        path.mkdir()
+    assert kept(tmp_path, "used", lambda folder: None) == used
+    new = kept(tmp_path, "new", lambda folder: None)
+    left = {path for path in tmp_path.iterdir() if path.suffix != ".lock"}
+    assert left == {used, new, *other}
+
+
+def test_another_process_is_waited_for_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def build(folder: Path) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            go_on.set()  # only once it is said
+
+    handler = Handler()
+    logging.getLogger("antiphon.compose.graphs").addHandler(handler)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(kept, tmp_path, "key", build)
+        assert begun.wait(20)
+        second = pool.submit(kept, tmp_path, "key", build)
+        assert first.result(30) == second.result(30)
+    logging.getLogger("antiphon.compose.graphs").removeHandler(handler)
+    assert "another process prepares this model" in caplog.text
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:

@@ -100,6 +100,11 @@ class TestFinding:
         with pytest.raises(ModelMissingError, match="neither a file, a folder nor a known name"):
             find(spec, models / "deeper")
 
+    @pytest.mark.parametrize("spec", ["musicgen-smal", "facebook-musicgen-small"])
+    def test_the_nearest_names_are_named(self, models: Path, spec: str) -> None:
+        with pytest.raises(ModelMissingError, match=r"did you mean '?.*'facebook/musicgen-small'"):
+            find(spec, models)
+
     def test_what_is_no_model(self, models: Path) -> None:
         put(models, "music-flamingo-hf.imatrix.gguf", PROJECTOR)
         for spec in ("music-flamingo-hf.imatrix.gguf", models / "music-flamingo-hf.imatrix.gguf"):

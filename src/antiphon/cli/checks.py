@@ -53,6 +53,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "gguf models": _gguf,
         "checkpoints": _checkpoints,
         "models": lambda: _models(settings.models),
+        "prepared": lambda: _prepared(settings.cache),
         "measuring": _play_and_measure,
     }
     return [_try(name, check) for name, check in checks.items()]
@@ -258,6 +259,23 @@ def _models(folder: Path) -> Check:
         fix = "antiphon models ls --all lists what is known; describe works without any"
         return Check("models", "warn", f"none in {folder}", fix)
     return Check("models", "ok", f"{', '.join(here)} in {folder}")
+
+
+def _prepared(cache: Path) -> Check:
+    """What checkpoints were turned into for this processor: it may be large."""
+    from antiphon.cli.byte_progress import size_text
+    from antiphon.compose.loading import GRAPHS
+
+    folder = cache / GRAPHS
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = size_text(sum(path.stat().st_size for path in files))
+    count = len({path.parent for path in files if path.parent != folder})
+    return Check(
+        "prepared",
+        "ok",
+        f"{count} parts of composing models, {size}, in {folder}",
+        "deleted, they are made again when needed" if count else None,
+    )
 
 
 def _memory_gb() -> float:

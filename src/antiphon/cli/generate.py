@@ -119,7 +119,8 @@ def generate(
         compile_model=compile_model,
     )
     loaded = time.perf_counter()
-    plan = composer.renderer.perform([request]).plans[0]
+    performance = composer.renderer.perform([request])
+    (plan,) = performance.plans
     if plan.score is None and (midi or score_file):
         raise ConfigError(
             f"--{'midi' if midi else 'score'} needs a score, and {model!r} composes sound without "
@@ -136,13 +137,13 @@ def generate(
     pace = composing.Pace(plan.samples, composer.sample_rate)
     with composing.shown_pace(pace) as tell:
         if to_stdout:
-            stream_pcm(composer, request, sys.stdout.buffer, form, tell)
+            stream_pcm(performance, sys.stdout.buffer, form, composer.sample_rate, tell)
             _write_score(plan.score, midi, score_file)
             return
         if stream:
-            delivered = deliver_growing(composer, request, form, tell)
+            delivered = deliver_growing(composer, performance, form, tell)
         else:
-            delivered = deliver(composer, [request], [form], tell)[0]
+            delivered = deliver(composer, performance, [form], tell)[0]
     _write_score(delivered.score, midi, score_file)
     factor = (time.perf_counter() - loaded) / delivered.seconds
     if as_json:

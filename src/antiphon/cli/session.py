@@ -19,7 +19,7 @@ from antiphon.errors import ConfigError
 if TYPE_CHECKING:
     from antiphon.compose.composer import Composer
     from antiphon.compose.delivery import Delivered
-    from antiphon.compose.requests import Request
+    from antiphon.compose.requests import Performance
 
 HELP = (
     "a prompt       is composed with the settings as they are\n"
@@ -110,16 +110,16 @@ class Session:
             )
         return False
 
-    def accepted(self, asked: Asked) -> tuple[Request, int]:
-        """The request, and how many samples it comes to. Raises ConfigError for settings that the
-        model cannot play or no file takes."""
+    def accepted(self, asked: Asked) -> Performance:
+        """The piece, ready to be played. Raises ConfigError for settings that the model cannot play
+        or no file takes."""
         from antiphon.compose.options import form_of, request_of
 
         renderer = self.composer.renderer
         form = form_of(Path(f"a.{asked.options.get('format', 'wav')}"), asked.options)
         form.fitted(renderer.sample_rate, renderer.channels)
         request = request_of(asked.prompt, asked.seed, asked.options, self.max_seconds)
-        return request, renderer.perform([request]).plans[0].samples
+        return renderer.perform([request])
 
     def _set(self, name: str, argument: str) -> None:
         from antiphon.compose.options import FLAGS, merged
@@ -163,14 +163,14 @@ class Session:
 
     def _play_with(self, asked: Asked, changed: str) -> None:
         """Take the settings over if the model accepts them; compose, if there is a prompt."""
-        request, samples = self.accepted(asked)
+        performance = self.accepted(asked)
         self.asked = asked
         if asked.prompt:
-            self._compose(request, samples, changed)
+            self._compose(performance, changed)
         else:
             console.note(f"{changed}; now type a prompt")
 
-    def _compose(self, request: Request, samples: int, changed: str) -> None:
+    def _compose(self, performance: Performance, changed: str) -> None:
         from antiphon.compose.delivery import deliver
         from antiphon.compose.options import form_of, slug
         from antiphon.files import storage_error
@@ -185,9 +185,11 @@ class Session:
         path = self.folder / f"{number:03}-{slug(asked.prompt)}-{asked.seed}.{suffix}"
         for line in understood_lines(asked.prompt):
             console.note(line)
-        pace = composing.Pace(samples, self.composer.sample_rate)
+        (plan,) = performance.plans
+        pace = composing.Pace(plan.samples, self.composer.sample_rate)
         with composing.shown_pace(pace) as tell:
-            (delivered,) = deliver(self.composer, [request], [form_of(path, asked.options)], tell)
+            form = form_of(path, asked.options)
+            (delivered,) = deliver(self.composer, performance, [form], tell)
         before = None if self.last is None else self.last.number
         self.last = Take(number, asked, changed, before, delivered)
         self.takes.append(self.last)

@@ -85,36 +85,37 @@ class Composer:
         return self.compose([request])[0]
 
     def compose(self, requests: Sequence[Request]) -> tuple[Piece, ...]:
-        """Compose pieces side by side; they must have one `batch_key`."""
+        """Compose pieces side by side; their plans must be of one group."""
         if not requests:
             return ()
         performance = self.renderer.perform(requests)
         sound = collect(performance)
         return tuple(
-            self.piece(request, plan, Waveform(samples, self.sample_rate))
-            for request, plan, samples in zip(requests, performance.plans, sound, strict=True)
+            self.piece(plan, Waveform(samples, self.sample_rate))
+            for plan, samples in zip(performance.plans, sound, strict=True)
         )
 
-    def piece(self, request: Request, plan: Plan, waveform: Waveform) -> Piece:
+    def piece(self, plan: Plan, waveform: Waveform) -> Piece:
         """The finished piece: its sound is measured against the wishes."""
         from antiphon.analysis import adherence, measure
 
         facts = measure(waveform)
         return Piece(
             waveform=waveform,
-            seed=request.seed,
+            seed=plan.request.seed,
             requested=plan.wishes.to_dict(),
             facts=facts,
             adherence=adherence(plan.wishes, facts),
             score=plan.score,
-            provenance=self.provenance(request, plan),
+            provenance=self.provenance(plan),
             notes=plan.notes,
         )
 
-    def provenance(self, request: Request, plan: Plan) -> Mapping[str, object]:
+    def provenance(self, plan: Plan) -> Mapping[str, object]:
         """What a piece was made from, as it goes into its file and beside it."""
         from antiphon import __version__
 
+        request = plan.request
         return {
             **self.renderer.provenance(request),
             "prompt": request.prompt,

@@ -21,7 +21,7 @@ from antiphon.audio import FloatArray, Resampler, growing, with_channels, write
 from antiphon.audio.stream import BLOCK_FRAMES
 from antiphon.compose.composer import Composer
 from antiphon.compose.forms import Form, sidecar
-from antiphon.compose.requests import Performance, Plan, Request
+from antiphon.compose.requests import Performance, Plan
 from antiphon.errors import ConfigError
 from antiphon.files import atomic_write, storage_error
 from antiphon.score import Score
@@ -62,19 +62,18 @@ def write_sidecar(delivered: Delivered) -> None:
 
 def deliver(
     composer: Composer,
-    requests: Sequence[Request],
+    performance: Performance,
     forms: Sequence[Form],
     on_samples: Callable[[int], None] | None = None,
 ) -> tuple[Delivered, ...]:
-    """Compose the pieces side by side and write each with its sidecar; `on_samples` is told of
-    every block how long it is.
+    """Play what `composer` has planned and write each piece, with its sidecar, in its form;
+    `on_samples` is told of every block how long it is.
 
     Everything that can be refused is refused before anything is computed. A file appears whole or
     not at all. Raises ConfigError, EngineError, StorageError (DiskFullError).
     """
     renderer = composer.renderer
     forms = [form.fitted(renderer.sample_rate, renderer.channels) for form in forms]
-    performance = renderer.perform(requests)
     with ExitStack() as stack:
         spools = [
             stack.enter_context(
@@ -87,22 +86,20 @@ def deliver(
             if on_samples:
                 on_samples(block.samples.shape[1])
         return tuple(
-            _finish(composer, request, plan, form, spool)
-            for request, plan, form, spool in zip(
-                requests, performance.plans, forms, spools, strict=True
-            )
+            _finished(composer, plan, form, spool)
+            for plan, form, spool in zip(performance.plans, forms, spools, strict=True)
         )
 
 
 def deliver_growing(
     composer: Composer,
-    request: Request,
+    performance: Performance,
     form: Form,
     on_samples: Callable[[int], None] | None = None,
 ) -> Delivered:
-    """Compose one piece into a file that grows as it goes; what is there at an interruption stays
-    and can be played. Its level is what the model gives: beyond full scale it is clipped, and the
-    result says so.
+    """Play the one piece of `performance` into a file that grows as it goes; what is there at an
+    interruption stays and can be played. Its level is what the model gives: beyond full scale it is
+    clipped, and the result says so.
     """
     if form.loudness_lufs is not None or form.fade_seconds:
         raise ConfigError(
@@ -111,9 +108,8 @@ def deliver_growing(
         )
     renderer = composer.renderer
     form = form.fitted(renderer.sample_rate, renderer.channels)
-    performance = renderer.perform([request])
-    plan = performance.plans[0]
-    provenance = composer.provenance(request, plan)
+    (plan,) = performance.plans
+    provenance = composer.provenance(plan)
     clipped = 0
     with growing(
         form.path,
@@ -127,30 +123,29 @@ def deliver_growing(
             clipped += int((np.abs(samples) > 1.0).sum()) if form.bit_depth != 32 else 0
             add(samples)
     notes = (f"{clipped} samples were beyond full scale and are clipped",) if clipped else ()
-    return _delivered(request, plan, form.path, provenance, notes)
+    return _delivered(plan, form.path, provenance, notes)
 
 
 def stream_pcm(
-    composer: Composer,
-    request: Request,
+    performance: Performance,
     file: BinaryIO,
     form: Form,
+    sample_rate: int,
     on_samples: Callable[[int], None] | None = None,
-) -> Plan:
-    """Compose one piece as bare PCM into an open file, such as a player's pipe: 16-bit little
-    endian, or float32 for a bit depth of 32, channels interleaved."""
+) -> None:
+    """Play the one piece of `performance`, which comes at `sample_rate`, as bare PCM into an open
+    file, such as a player's pipe: 16-bit little endian, or float32 for a bit depth of 32, channels
+    interleaved."""
     if form.bit_depth not in (None, 16, 32):
         raise ConfigError(f"bit depth is {form.bit_depth}; expected for raw PCM: 16 or 32 (float)")
-    performance = composer.renderer.perform([request])
     blocks = _spoken(performance, on_samples)
-    for samples in _formed(blocks, form, composer.renderer.sample_rate):
+    for samples in _formed(blocks, form, sample_rate):
         if form.bit_depth == 32:
             data = samples.T.astype("<f4").tobytes()
         else:
             data = np.rint(np.clip(samples.T, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
         file.write(data)
         file.flush()
-    return performance.plans[0]
 
 
 class _Spool:
@@ -213,12 +208,10 @@ class _Spool:
             raise storage_error("write", self._path, error) from error
 
 
-def _finish(
-    composer: Composer, request: Request, plan: Plan, form: Form, spool: _Spool
-) -> Delivered:
+def _finished(composer: Composer, plan: Plan, form: Form, spool: _Spool) -> Delivered:
     assert spool.samples == plan.samples, f"{spool.samples} samples of {plan.samples} planned"
     gain, notes = _gain(form, spool)
-    provenance = composer.provenance(request, plan)
+    provenance = composer.provenance(plan)
     rate = composer.renderer.sample_rate
     scaled = (block * np.float32(gain) for block in spool.blocks())
     write(
@@ -229,7 +222,7 @@ def _finish(
         bit_depth=form.bit_depth,
         metadata=_metadata(plan, provenance),
     )
-    return _delivered(request, plan, form.path, provenance, notes)
+    return _delivered(plan, form.path, provenance, notes)
 
 
 def _gain(form: Form, spool: _Spool) -> tuple[float, tuple[str, ...]]:
@@ -301,11 +294,7 @@ def _shortened(value: object, length: int) -> object:
 
 
 def _delivered(
-    request: Request,
-    plan: Plan,
-    path: Path,
-    provenance: Mapping[str, object],
-    notes: tuple[str, ...],
+    plan: Plan, path: Path, provenance: Mapping[str, object], notes: tuple[str, ...]
 ) -> Delivered:
     """Measure what was written, and write the sidecar."""
     facts = measure(path)
@@ -313,7 +302,7 @@ def _delivered(
     delivered = Delivered(
         path=path,
         seconds=facts.duration_seconds,
-        seed=request.seed,
+        seed=plan.request.seed,
         requested=plan.wishes.to_dict(),
         measured={
             "tempo": facts.tempo.bpm,

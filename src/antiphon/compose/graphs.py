@@ -7,9 +7,13 @@ and no torch is needed. Knows no model.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +32,8 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "8bit", "4bit")
 Shape = Sequence[int | str]  # a name is a dimension that is free
 Array = NDArray[np.float32] | NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint8]
 
-FORMAT = 6  # goes into every key: raise it when the same weights give another graph
+FORMAT = 6  # goes into every name: raise it when the same weights give another graph
+_KEPT_DAYS = 90
 _OPSET, _IR_VERSION = 20, 10
 _OURS = "com.microsoft"  # the domain of onnxruntime's own operators
 _INLINE_BYTES = 1024  # smaller constants stay in the graph
@@ -37,6 +42,8 @@ _BLOCKS = {"8bit": 128, "4bit": 32}  # inputs that share one scale
 _INT8_ACTIVATIONS = 4  # accuracy_level of MatMulNBits: int8 products, twice as fast as fp32 ones
 _TYPES = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64,
           "int32": TensorProto.INT32, "int8": TensorProto.INT8}  # fmt: skip
+
+logger = logging.getLogger(__name__)
 
 
 class GraphWriter:
@@ -204,18 +211,20 @@ def open_graph(
 def kept(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     """The folder of `key` in `cache`; where there is none, `build` fills a new one.
 
-    It appears whole or not at all, and once for all processes that ask at a time.
+    It appears whole or not at all, and once for all processes that ask at a time. When one is made,
+    those go that nobody can use any more, or used in the last _KEPT_DAYS.
     """
-    from filelock import FileLock
-
-    folder = cache / hashlib.sha256(f"{FORMAT} {key}".encode()).hexdigest()[:32]
+    folder = cache / f"{FORMAT}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
     if folder.is_dir():
+        with suppress(OSError):  # a cache that cannot be written serves as well
+            os.utime(folder)
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with _locked(folder.with_suffix(".lock")):
             if folder.is_dir():
                 return folder
+            _drop_unused(cache)
             temporary = folder.with_suffix(".tmp")
             shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
             temporary.mkdir()
@@ -231,3 +240,30 @@ def kept(cache: Path, key: str, build: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise storage_error("write", folder, error) from error
     return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("another process prepares this model; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _drop_unused(cache: Path) -> None:
+    """Delete prepared folders of another FORMAT, and those of long ago."""
+    oldest = time.time() - _KEPT_DAYS * 86_400
+    for folder in cache.iterdir():
+        found = re.fullmatch(r"(?:(\d+)-)?[0-9a-f]{32}", folder.name)
+        if found and (found[1] != str(FORMAT) or folder.stat().st_mtime < oldest):
+            logger.info("dropped from the cache: %s", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".lock").unlink(missing_ok=True)

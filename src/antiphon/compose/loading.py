@@ -83,6 +83,7 @@ def _exported(
         config,
         precision=options.precision,
         device=options.device,
+        compile=options.compile,
         threads=count,
     )
     codec = StereoCodec(parts.codec) if config.decoder.channels == 2 else parts.codec

@@ -36,9 +36,8 @@ _JOIN_SECONDS = 0.05  # over which the file fades into what it is continued with
 
 @dataclass(frozen=True, eq=False)
 class _Planned:
-    """A request as frames and texts."""
+    """A plan as frames and texts."""
 
-    request: Request
     plan: Plan
     windows: tuple[Window, ...]
     texts: tuple[str, ...]
@@ -79,12 +78,6 @@ class MusicGen:
         """See `Renderer`."""
         return MusicGenPerformance(self, [self._planned(request) for request in requests])
 
-    def batch_key(self, request: Request) -> object:
-        """See `Renderer`: windows that begin alike, and one way of sampling."""
-        planned = self._planned(request)
-        starts = tuple((w.shown, w.start, w.section) for w in planned.windows)
-        return request.sampling, request.negative is None, starts
-
     def provenance(self, request: Request) -> Mapping[str, object]:
         """See `Renderer`."""
         chosen = asdict(request.sampling) | {"negative": request.negative}
@@ -119,9 +112,9 @@ class MusicGen:
         if lost:
             notes.append(f"this model's text has no field for {', '.join(lost)}: not passed on")
         texts = tuple(render(text, request.controls) for text, _ in sections)
-        for text in texts:
+        for text in (*texts, *filter(None, [request.negative])):
             if cut := self.text.cut_tokens(text):
-                notes.append(f"the prompt is too long: its last {cut} tokens are not heard")
+                notes.append(f"too long, its last {cut} tokens are not heard: '{text:.40}…'")
         guidance = request.sampling.guidance
         if guidance == 1.0 and request.negative is not None:
             notes.append("with a guidance of 1 the negative prompt is not used")
@@ -136,12 +129,13 @@ class MusicGen:
                 f"bars last by the tempo, and none is given: the piece lasts {seconds:g} s"
             )
             wishes = replace(wishes, bars=None, sections=())
-        return _Planned(
-            request,
-            Plan(samples, with_length(wishes), texts[0], None, tuple(notes), later),
-            plan(frames, starts, known, window, stride),
-            texts,
-        )
+        windows = plan(frames, starts, known, window, stride)
+        # Side by side: windows that begin alike, and one way of sampling.
+        begin = tuple((one.shown, one.start, one.section) for one in windows)
+        group = request.sampling, request.negative is None, begin
+        wishes = with_length(wishes)
+        planned = Plan(request, samples, wishes, texts[0], None, tuple(notes), later, group)
+        return _Planned(planned, windows, texts)
 
     def _continued_frames(self, request: Request) -> int:
         sound = request.continuation
@@ -178,7 +172,7 @@ class MusicGenPerformance:
                 "these pieces cannot be written in one batch: their sections or beginnings differ; "
                 "write them one by one"
             )
-        if any(one.request.sampling != planned[0].request.sampling for one in planned):
+        if any(one.plan.request.sampling != planned[0].plan.request.sampling for one in planned):
             raise ConfigError(
                 "these pieces cannot be written in one batch: their sampling settings differ; "
                 "write them one by one"
@@ -194,16 +188,16 @@ class MusicGenPerformance:
         items = [
             Item(
                 one.windows,
-                model.branches(one.request, one.texts),
+                model.branches(one.plan.request, one.texts),
                 voice.known,
-                draws_of(one.request.seed),
+                draws_of(one.plan.request.seed),
             )
             for one, voice in zip(self._planned, voices, strict=True)
         ]
         for number, voice in enumerate(voices):
             for samples in voice.begin():
                 yield Block(number, samples)
-        sampling = self._planned[0].request.sampling
+        sampling = self.plans[0].request.sampling
         weights = () if sampling.guidance in (0.0, 1.0) else (sampling.guidance,)
         # A codec is no faster on several threads, but several pieces are.
         with ThreadPoolExecutor(threads.usable_cores()) as pool:
@@ -230,14 +224,18 @@ class _Voice:
         self._before = self._joint = np.zeros((codec.channels, 0), np.float32)
         self._skip = 0
         self.known = np.zeros((codec.codebooks, 0), np.int64)
-        if planned.request.continuation is not None:
+        if planned.plan.request.continuation is not None:
             first = planned.windows[0]
-            self._continue(planned.request.continuation, first.start, first.start - first.shown)
+            self._continue(
+                planned.plan.request.continuation, first.start, first.start - first.shown
+            )
 
     def _continue(self, sound: Waveform, known: int, context: int) -> None:
         """Encode the last `context` frames of the first `known`, and make the join ready."""
         hop, rate = self._codec.hop, self._codec.sample_rate
-        samples = with_channels(resample(sound, rate).samples, self._codec.channels)
+        # Channels first: what they become is mostly less.
+        sound = Waveform(with_channels(sound.samples, self._codec.channels), sound.sample_rate)
+        samples = resample(sound, rate).samples
         samples = samples[:, : known * hop]
         self.known = self._codec.encode(samples[:, (known - context) * hop :])[:, :context]
         warm = min(context, round(_WARM_SECONDS * self._codec.frame_rate))

@@ -63,15 +63,17 @@ class Plan:
 
     `samples` of sound, exactly; `wishes` are the controls and what the prompt was understood to
     say; `text` is what the model reads first, None where no model reads, `sections` what it reads
-    after that; `notes` are for the user.
+    after that; `notes` are for the user. Pieces of one `group` can be played side by side.
     """
 
+    request: Request
     samples: int
     wishes: Controls
     text: str | None
     score: Score | None
     notes: tuple[str, ...]
     sections: tuple[Section, ...] = ()
+    group: object = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +109,11 @@ class Renderer(Protocol):
     channels: int
 
     def perform(self, requests: Sequence[Request]) -> Performance:
-        """Begin with these requests, all with like settings (`batch_key`).
+        """Plan these requests, which begin when the first block is asked for.
 
-        Raises ConfigError for a request that this renderer cannot play, before any computation.
+        Raises ConfigError for a request that this renderer cannot play, and for requests whose
+        plans are not of one `group`.
         """
-
-    def batch_key(self, request: Request) -> object:
-        """Requests of one key can be played side by side."""
 
     def provenance(self, request: Request) -> Mapping[str, object]:
         """`model`, `revision`, `licence` and `settings`, as they go into a piece's file."""

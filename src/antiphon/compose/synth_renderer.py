@@ -27,10 +27,6 @@ class Synth:
         """See `Renderer`."""
         return SynthPerformance(tuple(_plan(request) for request in requests))
 
-    def batch_key(self, request: Request) -> object:
-        """See `Renderer`: each piece is played alone, whatever it is."""
-        return None
-
     def provenance(self, request: Request) -> Mapping[str, object]:
         """See `Renderer`."""
         return {"model": "synth", "revision": None, "licence": "Apache-2.0", "settings": {}}
@@ -76,4 +72,4 @@ def _plan(request: Request) -> Plan:
     notes = [*understood.notes, *combined.contradictions]
     if understood.unknown:
         notes.append(f"not understood by the arranger: {', '.join(understood.unknown)}")
-    return Plan(round(seconds * SAMPLE_RATE), wishes, None, score, tuple(notes))
+    return Plan(request, round(seconds * SAMPLE_RATE), wishes, None, score, tuple(notes))

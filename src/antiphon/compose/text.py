@@ -6,7 +6,6 @@ W width.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +25,6 @@ from antiphon.compose.weights import (
 )
 from antiphon.errors import EngineError, ModelError
 from antiphon.files import storage_error
-
-logger = logging.getLogger(__name__)
 
 MAX_TEXT_TOKENS = 512
 """The longest text T5 was trained on, its end token included; with the distances it has buckets
@@ -58,17 +55,10 @@ class TextEncoder:
     def encode(self, text: str) -> Float32:
         """The states [L, W] of one prompt, the end token's among them.
 
-        A text above MAX_TEXT_TOKENS is cut: `cut_tokens` tells by how much, and the log warns.
+        A text above MAX_TEXT_TOKENS is cut: `cut_tokens` tells by how much.
         Raises ModelError for a tokenizer that cannot cope, EngineError for states that are not
         finite.
         """
-        cut = self.cut_tokens(text)
-        if cut:
-            logger.warning(
-                "the prompt is cut after %d tokens: the last %d are not heard",
-                MAX_TEXT_TOKENS - 1,
-                cut,
-            )
         states = self._model(np.array(self.tokens(text), np.int64))
         if not np.isfinite(states).all():
             raise EngineError(

@@ -162,10 +162,11 @@ def _partly_here(stored: Stored) -> str:
 def _unknown(spec: str) -> str:
     names = [model.name for model in known()]
     quants = dict.fromkeys(model.quant for model in known() if model.quant)
-    close = get_close_matches(spec, [*names, *quants], n=1)
-    suggestion = f" (did you mean {close[0]!r}?)" if close else ""
+    short = [name.rpartition("/")[2] for name in names]
+    close = get_close_matches(spec, [*names, *quants, *short], n=3)
+    full = dict.fromkeys(names[short.index(name)] if name in short else name for name in close)
+    suggestion = f" (did you mean {' or '.join(map(repr, full))}?)" if close else ""
     return (
         f"model {spec!r} is neither a file, a folder nor a known name{suggestion}; expected a "
-        f"path, ORG/NAME, or one of {', '.join([*quants, *names])}; "
-        "'antiphon models ls --all' lists them"
+        "path, ORG/NAME, or a name that 'antiphon models ls --all' lists"
     )

@@ -136,7 +136,7 @@ def compose_batch(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A job that the model has accepted: how long it is, and the key of what goes beside it."""
+    """A job that the model has accepted: how long it is, and the group of its plan."""
 
     job: Job
     samples: int
@@ -212,8 +212,9 @@ class _Run:
             request, form = job.request(self.options.max_seconds), job.form(self.folder)
             form.path.parent.mkdir(parents=True, exist_ok=True)
             form.fitted(renderer.sample_rate, renderer.channels)
-            samples = renderer.perform([request]).plans[0].samples
-            return _Piece(job, samples, renderer.batch_key(request))
+            (plan,) = renderer.perform([request]).plans
+            # Only these two are kept: a plan holds the recordings of its request.
+            return _Piece(job, plan.samples, plan.group)
         except DiskFullError:
             raise
         except OSError as error:  # a file where the row wants a folder
@@ -227,7 +228,8 @@ class _Run:
         forms = [job.form(self.folder) for job in jobs]
         for job in jobs:
             self.ledger.add(Entry(job.key, "begun", job.output, job.row.line))
-        delivered = deliver(self.composer, requests, forms, tell)
+        performance = self.composer.renderer.perform(requests)
+        delivered = deliver(self.composer, performance, forms, tell)
         for job, one in zip(jobs, delivered, strict=True):
             self.ledger.add(Entry(job.key, "done", job.output, job.row.line))
             self.outcomes[job.row.number] = Outcome(job.row, one.path, is_new=True)

@@ -90,22 +90,24 @@ def open_exported(
     *,
     precision: str | None,
     device: str | None,
+    compile: bool,
     threads: int,
 ) -> ExportedParts:
     """Load the graphs of `folder`.
 
-    Raises ConfigError for a precision or a device that they are not for, ModelError for a folder
-    that lacks something, EngineError for a graph that does not load.
+    Raises ConfigError for a precision, a device or a compiler that they are not for, ModelError for
+    a folder that lacks something, EngineError for a graph that does not load.
     """
     if precision not in (None, exported.precision):
         raise ConfigError(
             f"{folder} was exported at {exported.precision}; expected --precision "
             f"{exported.precision} or none: the checkpoint itself has the others"
         )
-    if device not in (None, "cpu"):
+    if device not in (None, "cpu") or compile:
+        given = "--compile" if compile else f"--device {device}"
         raise ConfigError(
-            f"{folder} holds graphs for processors; expected --device cpu, not {device}: the "
-            "checkpoint itself runs on a GPU"
+            f"{folder} holds graphs for processors, which {given} is not for; expected "
+            "--device cpu and no --compile: the checkpoint itself runs on a GPU"
         )
     require_files(folder, exported)
     with Weights((folder / CODEC / CODEBOOKS_NAME,)) as weights:
