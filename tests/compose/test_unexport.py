@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from t5_models import tiny_musicgen
 from transformers import MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
@@ -18,19 +20,33 @@ from antiphon.errors import ConfigError, ModelError
 pytestmark = pytest.mark.unit
 
 
-@pytest.mark.parametrize("kind", ["mono", "stereo", "melody"])
+KINDS: dict[str, dict[str, Any]] = {
+    "mono": {},
+    "stereo": {"stereo": True},
+    "melody": {"melody": True},
+    "heads that the cache fills up": {"width": 48},  # 12 channels each, and it takes multiples of 8
+    "gated text encoder": {"feed_forward": "gated-gelu"},
+    "more codebooks in the codec than in use": {"codec_kbps": 2.4},
+    "stored in fp16": {"dtype": torch.float16},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_full_precision_comes_back_bit_for_bit(kind: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    tiny_musicgen(source, stereo=kind == "stereo", melody=kind == "melody")
+    tiny_musicgen(source, **KINDS[kind])
     graphs = export(source, tmp_path / "graphs", precision="fp32", threads=1).output
     made = export(graphs, tmp_path / "back", format="transformers", threads=1)
     assert made.parity.max_difference == 0.0
     assert made.notes == ()
     old, new = (load_file(p / "model.safetensors") for p in (source, made.output))
+    old.pop("text_encoder.encoder.embed_tokens.weight", None)  # text_encoder.shared once more
     assert set(old) == set(new)
     for name, values in old.items():
         if ".parametrizations." in name:
-            np.testing.assert_allclose(new[name], values, rtol=0, atol=1e-6)
+            # In fp16 the gain is not quite the length of the direction: the weight is both.
+            rounded = 1e-3 if kind == "stored in fp16" else 0
+            np.testing.assert_allclose(new[name], values, rtol=rounded, atol=1e-6)
         else:
             np.testing.assert_array_equal(new[name], values, err_msg=name)
     text, melody = MusicgenForConditionalGeneration, MusicgenMelodyForConditionalGeneration
