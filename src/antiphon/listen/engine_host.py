@@ -34,8 +34,8 @@ from antiphon.listen.engines import (
     Question,
     Sampling,
 )
-from antiphon.listen.library_workers import signals_held_back
 from antiphon.listen.windows import Clip
+from antiphon.workers import signals_held_back
 
 _POLL_SECONDS = 0.5
 _START_SECONDS = 1800.0  # 16 GB from a slow disk

@@ -33,7 +33,7 @@ from antiphon.listen.library_outputs import (
     write_results,
 )
 from antiphon.listen.library_state import Identity, LibraryState, Run, path_identity
-from antiphon.listen.library_workers import Lost, WorkerPool
+from antiphon.workers import Lost, WorkerPool
 
 Outcome = Literal["described", "already done", "failed", "busy"]
 

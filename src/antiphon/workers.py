@@ -1,7 +1,7 @@
 """A small pool of worker processes in which one item at a time may crash or hang without harm.
 
 Not concurrent.futures: there the death of one worker breaks the whole pool, and nothing ends a call
-that hangs. Knows nothing of tracks, state or results.
+that hangs. Knows no work.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class _Worker(Generic[Item, Result]):
             how = f"with exit code {code}"
         if not self._ready:
             raise EngineError(f"a worker process ended {how} before it could start")
-        return Lost("WorkerDied", f"the process that decoded and measured it ended {how}")
+        return Lost("WorkerDied", f"the process that worked on it ended {how}")
 
     def close(self) -> None:
         self.connection.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from antiphon.errors import EngineError
-from antiphon.listen.library_workers import Finished, Lost, WorkerPool
+from antiphon.workers import Finished, Lost, WorkerPool
 
 pytestmark = pytest.mark.integration
 
@@ -56,7 +56,7 @@ def test_a_worker_that_dies_or_hangs_costs_its_item_only() -> None:
     with WorkerPool(Obey(), 2, timeout_seconds=1.0) as pool:
         found = results(pool, "a", "exit", "b", "hang", "c")
     assert found["exit"] == Lost(
-        "WorkerDied", "the process that decoded and measured it ended with exit code 3"
+        "WorkerDied", "the process that worked on it ended with exit code 3"
     )
     assert found["hang"] == Lost("TimedOut", "took longer than 1 s and was ended")
     assert all(str(found[name]).startswith(name) for name in "abc")
