@@ -9,7 +9,7 @@ import pytest
 
 from antiphon.errors import ConfigError, DependencyError
 from antiphon.score import Note, Score, Track
-from antiphon.synth import find_soundfont, fluidsynth, render_fluidsynth
+from antiphon.synth import FluidSynthPlayer, find_soundfont, fluidsynth, render_fluidsynth
 
 pytestmark = pytest.mark.integration
 
@@ -46,6 +46,16 @@ def test_notes_start_where_the_score_says() -> None:
         after = loud[at : at + round(0.01 * RATE)].max()
         assert after > 0.1 * loud.max()
         assert before < 0.5 * after
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_player_plays_each_score_as_if_it_were_the_first() -> None:
+    chord = tuple(Note(0.0, 1.5, pitch, 90) for pitch in (60, 64, 67))
+    scores = [score_of(Track("organ", 16, chord)), score_of(Track("flute", 73, chord))]
+    with FluidSynthPlayer() as player:
+        played = [player.render(scores[n]).samples for n in (0, 1, 0)]
+    for samples, score in zip(played, (scores[0], scores[1], scores[0]), strict=True):
+        np.testing.assert_array_equal(samples, render_fluidsynth(score).samples)
 
 
 @pytest.mark.usefixtures("machine")
