@@ -5,6 +5,7 @@ Knows no audio and no model.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+DEFAULT_SHARES = (0.9, 0.05, 0.05)
 _META = b"antiphon"  # the key of what a file says of itself
 _SHOWN_PROBLEMS = 5
 
@@ -37,7 +39,8 @@ class Clip:
     hash of the file. `start_seconds` and `end_seconds` cut a passage out of it, 0 and None for the
     whole; `seconds` is the clip's own length. `controls` are the fields of `Controls.to_dict` that
     are known of it. `caption_source` says who wrote the caption, `source` where the clip is from.
-    Clips of one `group` (an artist, an album, a recording) are never in two splits.
+    `score` is the path of the `Score` it was played from, where there is one. Clips of one `group`
+    (an artist, an album, a recording) are never in two splits.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Clip:
     controls: Mapping[str, object] | None = None
     licence: str | None = None
     source: str | None = None
+    score: str | None = None
 
     def problems(self) -> list[str]:
         """What is wrong with the values themselves, as messages."""
@@ -141,7 +145,9 @@ def read_manifest(path: Path, *, checked: bool = True) -> Manifest:
         raise ConfigError(f"{path} is a folder; expected a manifest, a file that ends in .parquet")
     try:
         with path.open("rb") as file:
-            table = pyarrow.parquet.read_table(file)
+            # In this thread: where one of Arrow's own is only starting when the process ends, the
+            # process is aborted (one run of five).
+            table = pyarrow.parquet.ParquetFile(file, pre_buffer=False).read(use_threads=False)
     except OSError as error:
         if isinstance(error, pyarrow.ArrowException):
             raise ConfigError(f"{path} is no whole Parquet file: {error}; make it anew") from error
@@ -163,6 +169,16 @@ def read_manifest(path: Path, *, checked: bool = True) -> Manifest:
     if checked:
         _require_sound(clips, str(path))
     return Manifest(Path(os.path.abspath(path)).parent, clips)
+
+
+def split_of(group: str, shares: tuple[float, float, float] = DEFAULT_SHARES) -> Split:
+    """The split of a group, drawn by its name alone; `shares` are those of `SPLITS`."""
+    drawn = int.from_bytes(hashlib.blake2b(group.encode(), digest_size=7).digest()) / (1 << 56)
+    for split, share in zip(SPLITS, shares, strict=True):
+        if drawn < share:
+            return split
+        drawn -= share
+    return SPLITS[0]  # shares that do not quite come to 1
 
 
 def duplicated_ids(clips: Iterable[Clip]) -> list[str]:

@@ -1,0 +1,192 @@
+"""Arranged pieces with exact truth: score, controls and caption of each are known, not guessed.
+
+Every piece is a pure function of the recipe, the seed and its number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from antiphon import audio
+from antiphon.arrange import arrange
+from antiphon.audio import Waveform, resample
+from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS, MOODS, Controls
+from antiphon.data.manifest import Clip, relative_path, split_of, write_manifest
+from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
+from antiphon.data.wording import write_caption
+from antiphon.errors import ConfigError
+from antiphon.files import atomic_write
+from antiphon.plain import read_json, write_json
+from antiphon.score import Score
+from antiphon.synth import FluidSynthPlayer, fit_length, render
+
+Renderer = Literal["synth", "fluidsynth"]
+MANIFEST_NAME, LEDGER_NAME = "manifest.parquet", ".synthesize.jsonl"
+MAX_SECONDS = 600.0
+_FOLDER_SIZE = 1000  # pieces in one folder
+_RECIPE_VERSION = 1  # goes into every key: raise it when a seed gives another piece
+
+# How often a piece is drawn with what; the rest is left to the arranger.
+_WALTZES, _WITHOUT_DRUMS, _REFUSALS, _WISHES = 0.15, 0.35, 0.1, 0.3
+_MOODS, _ENERGIES, _INTROS, _ENDINGS = 0.5, 0.6, 0.2, 0.2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a corpus is made by. Raises ConfigError for what cannot be made.
+
+    Pieces last `seconds` exactly. `genres` are drawn from evenly. `soundfont` is FluidSynth's, None
+    for this machine's own.
+    """
+
+    count: int
+    seed: int = 0
+    seconds: float = 30.0
+    sample_rate: int = 32_000
+    channels: int = 1
+    renderer: Renderer = "synth"
+    soundfont: Path | None = None
+    genres: tuple[str, ...] = GENRES
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"count is {self.count}; expected 1 or more pieces")
+        if not 2.0 <= self.seconds <= MAX_SECONDS:
+            raise ConfigError(f"a piece lasts {self.seconds:g} s; expected 2 to {MAX_SECONDS:g} s")
+        if self.channels not in (1, 2):
+            raise ConfigError(f"channels is {self.channels}; expected 1 or 2")
+        for genre in self.genres:
+            if genre not in GENRES:
+                raise ConfigError(f"genre {genre!r} is not known; expected some of {GENRES}")
+        if self.soundfont is not None and self.renderer != "fluidsynth":
+            raise ConfigError("a soundfont is for FluidSynth; expected the renderer fluidsynth")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece before it is played: its score, what is true of it, and its caption."""
+
+    score: Score
+    truth: Controls
+    caption: str
+
+
+def synthesize(recipe: Recipe, folder: Path, options: RunOptions) -> Result:
+    """Play the pieces of `recipe` into `folder`: FLAC files, each with its score, and a manifest.
+
+    The same call again makes what is missing; a larger count adds to what is there.
+    Raises StorageError (DiskFullError), DependencyError where FluidSynth is not installed.
+    """
+    made_by = {**asdict(recipe), "count": None, "version": _RECIPE_VERSION}
+    items = [
+        Item(key_of("synthesize", made_by, number), f"piece {number}", number)
+        for number in range(recipe.count)
+    ]
+    result = run_items(items, _Playing(recipe, folder), folder / LEDGER_NAME, options)
+    if result.is_complete:
+        clips = [read_json(Clip, write_json(record), "ledger") for record in result.records]
+        write_manifest(folder / MANIFEST_NAME, clips)
+    return result
+
+
+def write_piece(recipe: Recipe, number: int) -> Piece:
+    """Draw the wishes of piece `number`, write its score and say what is true of it."""
+    name = f"{recipe.seed} {number}"
+    seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())
+    rng = Random(seed)
+    wishes = _wishes(recipe, rng)
+    score = arrange(wishes, seed)
+    instruments = tuple(dict.fromkeys(t.instrument for t in score.tracks if t.notes))
+    has_drums = any(track.is_drums and track.notes for track in score.tracks)
+    truth = replace(
+        wishes,
+        tempo_bpm=round(score.tempo_bpm, 2),
+        key=score.key,
+        metre=f"{score.beats_per_bar}/4",
+        instruments=tuple(name for name in instruments if name in INSTRUMENTS),
+        # Drums that are not there are true of it, whether somebody refused them or not.
+        without=wishes.without if has_drums else tuple({*wishes.without, "drums"}),
+        intro=False,
+        ending=False,
+    )
+    told = replace(
+        truth,
+        tempo_bpm=round(score.tempo_bpm),
+        metre=truth.metre if score.beats_per_bar == 3 or rng.random() < 0.2 else None,
+        instruments=tuple(name for name in truth.instruments if name != "drums"),
+    )
+    return Piece(score, truth, write_caption(told, rng))
+
+
+def _wishes(recipe: Recipe, rng: Random) -> Controls:
+    genre = rng.choice(recipe.genres)
+    pitched = [name for name in INSTRUMENTS if name != "drums"]
+    wanted = rng.sample(pitched, rng.randint(1, 2)) if rng.random() < _WISHES else []
+    refused = ["drums"] if rng.random() < _WITHOUT_DRUMS else []
+    if rng.random() < _REFUSALS:
+        refused += [rng.choice([name for name in pitched if name not in wanted])]
+    # Energetic is what energy says.
+    moods = [mood for mood in MOODS if mood != "energetic"]
+    return Controls(
+        genre=genre,
+        moods=tuple(rng.sample(moods, 1)) if rng.random() < _MOODS else (),
+        metre="3/4" if rng.random() < _WALTZES else None,
+        instruments=tuple(wanted),
+        without=tuple(refused),
+        energy=rng.choice(ENERGIES) if rng.random() < _ENERGIES else None,
+        duration_seconds=recipe.seconds,
+        intro=rng.random() < _INTROS,
+        ending=rng.random() < _ENDINGS,
+    )
+
+
+@dataclass(frozen=True)
+class _Playing:
+    """The work of `synthesize`, as a worker is given it."""
+
+    recipe: Recipe
+    folder: Path
+
+    def open(self) -> Callable[[int], Record]:
+        if self.recipe.renderer == "synth":
+            return lambda number: self._play(number, render)
+        kept = ExitStack()  # to the end of the process
+        player = kept.enter_context(FluidSynthPlayer(self.recipe.soundfont))
+        return lambda number: self._play(number, player.render)
+
+    def _play(self, number: int, play: Callable[..., Waveform]) -> Record:
+        recipe = self.recipe
+        piece = write_piece(recipe, number)
+        stem = self.folder / f"{number // _FOLDER_SIZE:03}" / f"{number:06}"
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        path, score_path = stem.with_suffix(".flac"), stem.with_suffix(".score.json")
+        waveform = fit_length(play(piece.score, sample_rate=recipe.sample_rate), recipe.seconds)
+        if recipe.channels == 1:
+            waveform = waveform.mono()
+        atomic_write(score_path, piece.score.to_json().encode())
+        audio.write(path, resample(waveform, recipe.sample_rate))
+        content = hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
+        group = f"synthesized:{recipe.seed}:{number}"
+        clip = Clip(
+            id=f"{recipe.renderer}-{recipe.seed}-{number:06}",
+            path=relative_path(path, self.folder),
+            content=content,
+            seconds=recipe.seconds,
+            sample_rate=recipe.sample_rate,
+            channels=recipe.channels,
+            split=split_of(group),
+            group=group,
+            caption=piece.caption,
+            caption_source="synthesized",
+            controls=piece.truth.to_dict(),
+            licence="CC0-1.0",
+            source=f"antiphon, {recipe.renderer}",
+            score=relative_path(score_path, self.folder),
+        )
+        return asdict(clip)
