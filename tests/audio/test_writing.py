@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -184,6 +185,37 @@ def test_a_signal_within_the_encoder_is_not_lost(
         audio.write(tmp_path / "a.ogg", noise(20.0))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("format", ["wav", "flac"])
+def test_a_disk_that_is_getting_full_while_a_file_grows(tmp_path: Path, format: str) -> None:
+    # As with a full disk, what still fits is taken before anything is raised.
+    code = """
+import resource, sys, numpy as np
+from antiphon import audio, errors
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_001, 20_001))
+block = np.random.default_rng(0).standard_normal((2, 4096)).astype(np.float32) / 9
+try:
+    with audio.growing(sys.argv[1], sample_rate=48_000, channels=2) as add:
+        while True:
+            add(block)
+except errors.StorageError as error:
+    print(error)
+"""
+    path = tmp_path / f"a.{format}"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert "File too large" in result.stdout
+    assert path.stat().st_size == 20_001
+
+
+def test_the_same_sound_is_the_same_file_at_any_time(tmp_path: Path) -> None:
+    waveform = audio.Waveform(np.full((1, 100), 0.1, np.float32), 32_000)
+    for name in "ab":
+        audio.write(tmp_path / f"{name}.wav", waveform, bit_depth=32)
+        time.sleep(1.01)  # the clock of a WAV file has whole seconds
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
 
 
 def test_a_disk_that_takes_no_more_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:

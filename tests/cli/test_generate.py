@@ -20,6 +20,7 @@ import pytest
 import soundfile
 
 from antiphon.audio import Waveform, read, write
+from antiphon.cli import composing
 from antiphon.cli.main import run
 from antiphon.midi import read_midi
 from antiphon.score import Score
@@ -517,3 +518,17 @@ def test_a_player_that_goes_away_ends_the_program(made: Path) -> None:
         assert process.wait(timeout=60) == 1  # as of other commands in a pipe
     assert b"Traceback" not in err
     assert b"defect" not in err
+
+
+def test_the_pace_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(composing.time, "perf_counter", lambda: now[0])
+    pace = composing.Pace(40 * RATE, RATE)
+    assert (pace.real_time_factor, pace.left_seconds) == (None, None)
+    now[0] += 6.0
+    pace.add(8 * RATE)
+    pace.add(2 * RATE)
+    assert pace.seconds == 10.0
+    assert pace.real_time_factor == pytest.approx(0.6)
+    assert pace.left_seconds == pytest.approx(18.0)
+    assert str(pace) == "10.0 of 40.0 s, 0.60 x real time, 18 s left"

@@ -142,6 +142,19 @@ def test_mistakes_end_nothing_and_change_nothing(
     assert err.endswith("error: the model failed\n")
 
 
+def test_save_takes_no_place_of_what_is_not_ours(talk: Talk) -> None:
+    Path("package.json").write_text('{"name": "mine"}')
+    Path("notes.mid").write_bytes(b"mine")
+    lines = ("slow blues", "/save package.wav", "/save notes", "/save own", "/save own")
+    _, err = talk(*lines)
+    assert "package.json' lies where the description of 'package.wav' goes" in err
+    assert "'notes.mid' is there, and the notes go there" in err
+    assert Path("package.json").read_text() == '{"name": "mine"}'
+    assert Path("notes.mid").read_bytes() == b"mine"
+    assert not list(Path().glob("*.wav")) or [p.name for p in Path().glob("*.wav")] == ["own.wav"]
+    assert err.count("saved to own.wav, own.json, own.mid") == 2
+
+
 def test_save(talk: Talk) -> None:
     _, err = talk("slow blues", "/save one", "/tempo 90", "/back 1", "/save two.wav", "/save x.mp3")
     assert "saved to one.wav, one.json, one.mid\n" in err

@@ -36,13 +36,15 @@ class Fake:
     sample_rate: int = RATE
     channels: int = 1
     model: str = "fake"
+    threads: int = 1
     performed: list[list[str]] = field(default_factory=list)
 
     def perform(self, requests: Sequence[Request]) -> FakePerformance:
         return FakePerformance(self, requests)
 
     def provenance(self, request: Request) -> Mapping[str, object]:
-        return {"model": self.model, "revision": None, "licence": None, "settings": {}}
+        settings = {"threads": self.threads}
+        return {"model": self.model, "revision": None, "licence": None, "settings": settings}
 
 
 class FakePerformance:
@@ -169,6 +171,9 @@ def test_what_changed_is_made_again(batch: Batch) -> None:
         batch.run(changed, **defaults)
         assert batch.performed == []
     assert batch.files() == before
+    batch.renderer.threads = 2  # changes no piece
+    batch.run(first)
+    assert batch.performed == []
     batch.renderer.model = "another"
     batch.run(first)
     assert batch.performed == [["one"]]
@@ -190,6 +195,16 @@ def test_a_changed_recording_is_a_change(batch: Batch) -> None:
     recording.unlink()
     (failure,) = batch.run(row).failures
     assert (failure.exit_code, "does not exist" in str(failure.error)) == (74, True)
+
+
+def test_a_piece_takes_no_place_of_what_it_is_made_from(batch: Batch) -> None:
+    batch.run({"prompt": "a", "output": "mine.wav"})
+    mine = batch.folder / "out" / "mine.wav"
+    before = mine.read_bytes()
+    row = {"prompt": "go on", "continue": str(mine), "output": "mine.wav"}
+    (failure,) = batch.run(row).failures
+    assert "would take the place of the row's own continue file" in str(failure.error)
+    assert mine.read_bytes() == before
 
 
 def test_bad_rows_are_named_and_the_others_go_on(batch: Batch) -> None:

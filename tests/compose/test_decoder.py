@@ -409,11 +409,17 @@ def changed_copy(
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("decoder.model.decoder.layers.0.fc2.weight", "first in layer 1 of 2"),
-        ("decoder.model.decoder.layers.0.self_attn.v_proj.weight", "first in layer 0 of 2"),
+        (
+            "decoder.model.decoder.layers.0.fc2.weight",
+            "first between the attentions of layers 1 and 2 of 2",
+        ),
+        (
+            "decoder.model.decoder.layers.0.self_attn.v_proj.weight",
+            "first in the attention of layer 1 of 2, or before it",
+        ),
         (
             "decoder.model.decoder.layers.1.fc2.weight",
-            "first after the attention of the last layer of 2",
+            "first after the attention of layer 2, the last",
         ),
     ],
 )

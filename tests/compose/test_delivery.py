@@ -367,6 +367,7 @@ def test_forms_that_no_file_has(values: dict[str, object], match: str) -> None:
         ("a.json", {"format": "wav"}, ConfigError, "where the description of the sound goes"),
         ("other.wav", {}, ConfigError, r"other.json' lies where the description of 'other.wav' go"),
         ("broken.wav", {}, ConfigError, "and is another file; give the sound another name"),
+        ("piece.flac", {}, ConfigError, "of 'piece.flac' goes, and describes 'piece.wav'; give"),
     ],
 )
 @pytest.mark.parametrize("growing", [False, True])
@@ -376,6 +377,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_played(
 ) -> None:  # fmt: skip
     (tmp_path / "other.json").write_text('{"scripts": {}}')
     (tmp_path / "broken.json").write_text("no json")
+    (tmp_path / "piece.json").write_text('{"provenance": {}, "path": "piece.wav"}')
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     player = Player([tones()])
     composer = Composer(player)
@@ -469,7 +471,10 @@ def test_a_growing_file_grows_and_is_at_the_end_what_a_whole_one_is(tmp_path: Pa
     composer = Composer(Player([tones(2.0)]))
     request = Request("x", 1)
     told = deliver_growing(
-        composer, asked(composer, request), Form(path), lambda _: sizes.append(path.stat().st_size)
+        composer,
+        asked(composer, request),
+        Form(path),
+        lambda _: sizes.append(path.stat().st_size if sizes else 0),
     )
     assert sizes == sorted(sizes)
     assert len(set(sizes)) > 10
@@ -494,6 +499,41 @@ def test_a_growing_file_has_no_end_to_prepare_for(tmp_path: Path, values: dict[s
     composer = Composer(Player([tones()]))
     with pytest.raises(ConfigError, match="loudness and fade need the whole piece"):
         deliver_growing(composer, asked(composer), form)
+
+
+def test_a_model_that_fails_at_once_leaves_the_piece_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    composer = Composer(Player([tones()]))
+    deliver_growing(composer, asked(composer), Form(path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    failing = Composer(Player([tones()], breaks_after=0))
+    with pytest.raises(KeyboardInterrupt):
+        deliver_growing(failing, asked(failing), Form(path))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_stream_that_is_cut_short_has_no_description_of_another_piece(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    composer = Composer(Player([tones()]))
+    deliver_growing(composer, asked(composer), Form(path))
+    failing = Composer(Player([tones()], breaks_after=1))
+    with pytest.raises(KeyboardInterrupt):
+        deliver_growing(failing, asked(failing), Form(path))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"loudness_lufs": -14.0}, "loudness and fade need the whole piece"),
+        ({"fade_seconds": 1.0}, "loudness and fade need the whole piece"),
+        ({"format": "mp3"}, "--format is 'mp3'; expected none: raw PCM has no format"),
+    ],
+)
+def test_bare_pcm_has_neither_end_nor_format(values: dict[str, object], match: str) -> None:
+    form = Form(Path("x.wav"), **values)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=match):
+        stream_pcm(asked(Composer(Player([tones()]))), io.BytesIO(), form, RATE)
 
 
 @pytest.mark.parametrize(("depth", "kind"), [(None, "<i2"), (16, "<i2"), (32, "<f4")])

@@ -242,6 +242,60 @@ def test_a_form_is_a_prompt_for_each_part(
     assert {window.section for window in planned.windows} == set(range(len(texts)))
 
 
+def test_an_intro_and_an_ending_last_eight_seconds_of_a_long_piece(
+    composers: dict[str, Composer],
+) -> None:
+    renderer = composers["mono"].renderer
+    assert isinstance(renderer, MusicGen)
+    long = Controls.from_options({"intro": True, "ending": True, "duration": 60})
+    planned = renderer._planned(asked("jazz", controls=long))
+    assert [section.start_seconds for section in planned.plan.sections] == [8.0, 52.0]
+    # Windows of 30 s, each with 18 s that are new, and one at each section.
+    spans = [tuple(f // 50 for f in (w.shown, w.start, w.end)) for w in planned.windows]
+    assert spans == [(0, 0, 8), (0, 8, 30), (18, 30, 48), (36, 48, 52), (40, 52, 60)]
+
+
+def test_what_the_user_must_know_is_noted(composers: dict[str, Composer]) -> None:
+    controls = Controls(duration_seconds=1.0, tempo_bpm=90.0, metre="3/4")
+    request = Request("jazz at 120 bpm", 1, controls, damage=("a.wav: ends after 1 of 2 s",))
+    (plan,) = composers["mono"].renderer.perform([request]).plans
+    damage, contradiction, lost = plan.notes
+    assert damage == "a.wav: ends after 1 of 2 s"
+    assert "120" in contradiction
+    assert "90" in contradiction
+    assert lost == "this model's text has no field for metre: not passed on"
+    synth = load_composer("synth").renderer
+    assert damage not in synth.perform([Request("jazz", 1)]).plans[0].notes
+
+
+def test_sections_within_the_file_that_is_continued_are_not_played(
+    composers: dict[str, Composer],
+) -> None:
+    sections = (Section("drums", 1.0), Section("strings", 2.0), Section("choir", 3.5))
+    request = asked(seconds=5.0, sections=sections, continuation=some_music(2.5))
+    (plan,) = composers["mono"].renderer.perform([request]).plans
+    assert (plan.text, [s.text for s in plan.sections]) == ("strings", ["choir"])
+    assert [note for note in plan.notes if "continued" in note] == [
+        f"lies within the file that is continued, not played: '{text}'"
+        for text in ("slow jazz piano", "drums")
+    ]
+
+
+def test_a_melody_is_in_the_branch_of_the_prompt_alone(composers: dict[str, Composer]) -> None:
+    renderer = composers["melody"].renderer
+    assert isinstance(renderer, MusicGen)
+    ((without, with_prompt),) = renderer.branches(asked(melody=some_music(1.0)), ["jazz"])
+    ((same, no_tune),) = renderer.branches(asked(), ["jazz"])
+    assert without.chroma is not None
+    assert with_prompt.chroma is not None
+    assert no_tune.chroma is not None
+    np.testing.assert_array_equal(without.chroma, no_tune.chroma)
+    assert (with_prompt.chroma.argmax(axis=1) == 9).all()  # the A of the tune
+    assert not np.array_equal(with_prompt.chroma, no_tune.chroma)
+    assert without.text is None
+    assert same.text is None
+
+
 @pytest.mark.parametrize(
     ("prompt", "controls", "seconds"),
     [
@@ -307,17 +361,28 @@ def test_what_is_continued_changes_what_follows(
 
 
 @pytest.mark.usefixtures("short_windows")
-def test_a_long_file_is_continued_from_its_end(composers: dict[str, Composer]) -> None:
+def test_a_long_file_is_continued_from_its_end(
+    composers: dict[str, Composer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     composer = composers["mono"]
     given = some_music(2.7)
+    renderer = composer.renderer
+    assert isinstance(renderer, MusicGen)
+    heard: list[np.ndarray] = []
+    encode = renderer.codec.encode
+
+    def listening(samples: np.ndarray) -> np.ndarray:
+        heard.append(samples)
+        return encode(samples)
+
+    monkeypatch.setattr(renderer.codec, "encode", listening)
     (made,) = sound(composer, asked(seconds=4.0, continuation=given))
     kept = 2 * RATE
     assert np.array_equal(made[:, :kept], given.samples[:, :kept])
-    # Only the end is heard: another beginning gives the same continuation.
-    other = given.samples.copy()
-    other[:, : RATE // 2] = 0.0
-    (same,) = sound(composer, asked(seconds=4.0, continuation=Waveform(other, RATE)))
-    assert np.array_equal(made[:, kept:], same[:, kept:])
+    (window, *_) = renderer._planned(asked(seconds=4.0, continuation=given)).windows
+    shown = given.samples[:, window.shown * HOP : window.start * HOP]
+    assert 0 < window.shown < window.start == given.frames // HOP
+    np.testing.assert_array_equal(heard[0], shown)
 
 
 def test_every_length_of_a_file_can_be_continued(composers: dict[str, Composer]) -> None:
@@ -394,8 +459,13 @@ def test_the_melody_that_is_heard() -> None:
 
 def test_a_short_melody_is_repeated() -> None:
     time = np.arange(32_000) / 32_000
-    waveform = Waveform((0.3 * np.sin(2 * np.pi * 440 * time))[None].astype(np.float32), 32_000)
-    assert (melody_chroma(waveform, 100, 12).argmax(axis=1) == 9).all()
+    tones = [0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (440.0, 523.25)]
+    waveform = Waveform(np.concatenate(tones)[None].astype(np.float32), 32_000)
+    heard = melody_chroma(waveform, 100, 12).argmax(axis=1)
+    length = round(2.0 / FRAME_SECONDS)
+    middle = [round((second + 0.5) / FRAME_SECONDS) for second in range(5)]
+    assert heard[middle].tolist() == [9, 0, 9, 0, 9]
+    assert length == 16
 
 
 def test_a_melody_and_the_longest_prompt_leave_room_for_a_whole_window(

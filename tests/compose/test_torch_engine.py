@@ -320,10 +320,10 @@ def test_half_precision_is_near(
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("layers.0.narrow", "in layer 1"),
-        ("layers.0.qkv", "in layer 0"),
-        ("layers.1.narrow", "after the attention of the last layer"),
-        ("heads", "after the attention of the last layer"),
+        ("layers.0.narrow", "between the attentions of layers 1 and 2 of 2"),
+        ("layers.0.qkv", "in the attention of layer 1 of 2, or before it"),
+        ("layers.1.narrow", "after the attention of layer 2, the last"),
+        ("heads", "after the attention of layer 2, the last"),
     ],
 )
 def test_numbers_that_are_not_finite_are_an_error(
@@ -338,7 +338,7 @@ def test_numbers_that_are_not_finite_are_an_error(
     engine = one.engine(change=overflow)
     session = engine.begin(one.items()[:1], (3.0,), Sampling(), 9)
     session.feed(np.full((1, 4, 5), 3))
-    match = f"not finite at step 5, first {where} of 2; the weights are damaged"
+    match = f"not finite at step 5, first {where}; the weights are damaged"
     with pytest.raises(EngineError, match=match):
         session.next_codes(np.full((1, 4), 3), np.zeros((1, 4)))
 

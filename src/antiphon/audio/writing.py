@@ -76,6 +76,7 @@ _CODECS = {
     ),
 }
 FORMATS = tuple(_CODECS)
+_ADD_PEAK_CHUNK = 0x1050  # libsndfile's SFC_SET_ADD_PEAK_CHUNK
 
 
 def write(
@@ -253,6 +254,9 @@ def _encoder(
             compression_level=codec.compression,
             bitrate_mode="VARIABLE" if codec.container == "MP3" else None,
         ) as encoder:
+            # The chunk of a float WAV for its peak holds the time of day, too: the same sound would
+            # not be the same file. soundfile has no name for the command.
+            soundfile._snd.sf_command(encoder._file, _ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
             for key, value in tags.items():
                 setattr(encoder, key, value)
             yield encode
@@ -296,8 +300,12 @@ class _Sink:
         self._offset = file.tell()
 
     def write(self, data: bytes) -> int:
+        written = 0
         try:
-            return self._file.write(data)
+            # A disk that is getting full takes a part first, and only then raises.
+            while written < len(data):
+                written += self._file.write(data[written:])
+            return written
         except OSError as error:
             self.error = self.error or error
             return 0

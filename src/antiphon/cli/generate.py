@@ -107,7 +107,12 @@ def generate(
         unused(name)
     form = form_of(name, options)
     files = {"output": name, "midi": midi, "score": score_file}
-    check_apart(files if to_stdout else {**files, "output (its .json)": sidecar(name)})
+    files |= {} if to_stdout else {"output (its .json)": sidecar(name)}
+    for recording in ({"continue": continued}, {"melody": melody}):
+        check_apart(files | recording)
+    for option, path in (("midi", midi), ("score", score_file)):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"--{option} {str(path)!r}: there is no such folder; create it first")
     started = time.perf_counter()
     composer = composing.load(
         settings,
@@ -123,7 +128,7 @@ def generate(
     (plan,) = performance.plans
     if plan.score is None and (midi or score_file):
         raise ConfigError(
-            f"--{'midi' if midi else 'score'} needs a score, and {model!r} composes sound without "
+            f"--{'midi' if midi else 'score'} needs a score, and the model composes sound without "
             "one; expected --model synth"
         )
     for line in understood_lines(prompt):

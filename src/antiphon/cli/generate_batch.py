@@ -19,8 +19,9 @@ EXAMPLES = (
     "    antiphon generate-batch --prompts prompts.txt --output-dir pieces/ --duration 20\n"
     "    antiphon generate-batch --prompts wishes.csv --output-dir out/ --model musicgen-small/\n"
     "    antiphon generate-batch --prompts wishes.jsonl --output-dir out/ --json > out.json\n\n"
-    "A .txt file has one prompt a line; a .csv file begins with the names of its columns; a .jsonl "
-    'file has one object a line, as in {"prompt": "slow blues", "tempo": 70, "output": "a.wav"}. '
+    "A .txt file has one prompt a line, but for lines that begin with '# '; a .csv file begins "
+    "with the names of its columns; a .jsonl file has one object a line, as in "
+    '{"prompt": "slow blues", "tempo": 70, "output": "a.wav"}. '
     "Fields are the options of generate, with underscores; a row's own go before the command's.\n\n"
     "Run the same command again after an interruption, or when rows were added at the end: what is "
     "done is not done again. Exit code 3: finished, but some rows failed."

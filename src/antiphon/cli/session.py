@@ -86,6 +86,7 @@ class Session:
     takes: list[Take] = field(default_factory=list)
     last: Take | None = None
     player: Player = field(default_factory=Player)
+    _saved: set[Path] = field(default_factory=set)  # notes that /save has written
 
     def do(self, line: str) -> bool:
         """One line of the user; True at the end."""
@@ -237,7 +238,7 @@ class Session:
 
     def _save(self, argument: str) -> None:
         from antiphon.compose.delivery import write_sidecar
-        from antiphon.compose.forms import sidecar
+        from antiphon.compose.forms import require_place_for_sidecar, sidecar
         from antiphon.files import replacing
         from antiphon.midi import write_midi
 
@@ -252,13 +253,18 @@ class Session:
                 f"{str(target)!r} would be a copy of a {piece.path.suffix} file; expected a name "
                 f"that ends so, or /format {target.suffix[1:].lower()} first"
             )
+        require_place_for_sidecar(target)
+        notes = target.with_suffix(".mid")
+        if piece.score is not None and notes.exists() and notes not in self._saved:
+            raise ConfigError(f"{str(notes)!r} is there, and the notes go there; give another name")
+        self._saved.add(notes)
         with replacing(target) as temporary:
             shutil.copyfile(piece.path, temporary)
         write_sidecar(replace(piece, path=target))
         saved = [target, sidecar(target)]
         if piece.score is not None:
-            saved.append(target.with_suffix(".mid"))
-            write_midi(piece.score, saved[2])
+            saved.append(notes)
+            write_midi(piece.score, notes)
         console.note(f"saved to {', '.join(map(str, saved))}")
 
     def _play(self, argument: str) -> None:

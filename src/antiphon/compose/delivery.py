@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,16 +102,16 @@ def deliver_growing(
     interruption stays and can be played. Its level is what the model gives: beyond full scale it is
     clipped, and the result says so.
     """
-    if form.loudness_lufs is not None or form.fade_seconds:
-        raise ConfigError(
-            "loudness and fade need the whole piece, and a stream has only its beginning; leave "
-            "out --stream, or them"
-        )
+    _require_no_end(form)
     renderer = composer.renderer
     form = form.fitted(renderer.sample_rate, renderer.channels)
     (plan,) = performance.plans
     provenance = composer.provenance(plan)
     clipped = 0
+    formed = _formed(_spoken(performance, on_samples), form, renderer.sample_rate)
+    first = next(formed)  # a model that fails at once leaves what is there alone
+    with suppress(OSError):
+        sidecar(form.path).unlink()  # it describes what is no more
     with growing(
         form.path,
         sample_rate=form.sample_rate or renderer.sample_rate,
@@ -119,7 +120,7 @@ def deliver_growing(
         bit_depth=form.bit_depth,
         metadata=_metadata(plan, provenance),
     ) as add:
-        for samples in _formed(_spoken(performance, on_samples), form, renderer.sample_rate):
+        for samples in chain([first], formed):
             clipped += int((np.abs(samples) > 1.0).sum()) if form.bit_depth != 32 else 0
             add(samples)
     notes = (f"{clipped} samples were beyond full scale and are clipped",) if clipped else ()
@@ -136,6 +137,9 @@ def stream_pcm(
     """Play the one piece of `performance`, which comes at `sample_rate`, as bare PCM into an open
     file, such as a player's pipe: 16-bit little endian, or float32 for a bit depth of 32, channels
     interleaved."""
+    _require_no_end(form)
+    if form.format is not None:
+        raise ConfigError(f"--format is {form.format!r}; expected none: raw PCM has no format")
     if form.bit_depth not in (None, 16, 32):
         raise ConfigError(f"bit depth is {form.bit_depth}; expected for raw PCM: 16 or 32 (float)")
     blocks = _spoken(performance, on_samples)
@@ -146,6 +150,14 @@ def stream_pcm(
             data = np.rint(np.clip(samples.T, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
         file.write(data)
         file.flush()
+
+
+def _require_no_end(form: Form) -> None:
+    if form.loudness_lufs is not None or form.fade_seconds:
+        raise ConfigError(
+            "loudness and fade need the whole piece, and a stream has only its beginning; leave "
+            "out --stream, or them"
+        )
 
 
 class _Spool:

@@ -71,7 +71,7 @@ class Form:
                 f"cannot write {str(form.path)!r}: there is no folder {str(form.path.parent)!r}; "
                 "create it first"
             )
-        _require_place_for_sidecar(form.path)
+        require_place_for_sidecar(form.path)
         return form
 
 
@@ -80,8 +80,8 @@ def sidecar(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _require_place_for_sidecar(path: Path) -> None:
-    """Raise ConfigError if there is a file already that is none of ours, or is the sound itself."""
+def require_place_for_sidecar(path: Path) -> None:
+    """Raise ConfigError if there is a file already that does not describe `path`, or is it."""
     place = sidecar(path)
     if place == path:
         raise ConfigError(
@@ -94,8 +94,10 @@ def _require_place_for_sidecar(path: Path) -> None:
         return
     except (OSError, ValueError, RecursionError):
         known = None
-    if not isinstance(known, dict) or "provenance" not in known:
+    ours = isinstance(known, dict) and "provenance" in known
+    if not ours or known["path"] != path.name:
+        what = f"describes {known['path']!r}" if ours else "is another file"
         raise ConfigError(
-            f"{str(place)!r} lies where the description of {path.name!r} goes, and is another "
-            "file; give the sound another name"
+            f"{str(place)!r} lies where the description of {path.name!r} goes, and {what}; give "
+            "the sound another name"
         )

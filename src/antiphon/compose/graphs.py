@@ -204,7 +204,8 @@ def open_graph(
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises unrelated classes of its own
         raise EngineError(
-            f"onnxruntime cannot load {path}: {error}; delete {folder}: it is made again"
+            f"onnxruntime cannot load {path}: {error}; in the cache, delete {folder.name}: it is "
+            "made again; an exported folder must be copied again"
         ) from error
 
 

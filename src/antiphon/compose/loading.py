@@ -55,14 +55,14 @@ def load_musicgen(
     exported = read_exported(folder)
     if exported is not None:
         return _exported(folder, exported, config, options, count)
-    codebooks = _codebooks(config)  # refused before anything large is prepared
     cache = (cache or settings.load().cache) / GRAPHS
+    # First what is small: it is refused before anything large is prepared.
+    mono = load_codec(folder, cache=cache, codebooks=_codebooks(config))
+    codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
     if options.device in (None, "cpu"):
         language = _on_processor(folder, config, options, cache, count, on_layer)
     else:
         language = _on_torch(folder, config, options)
-    mono = load_codec(folder, cache=cache, codebooks=codebooks)
-    codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
     used = {
         "precision": language.precision,
         "device": options.device or "cpu",

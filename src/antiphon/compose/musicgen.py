@@ -106,7 +106,7 @@ class MusicGen:
         window, stride = (round(s * per_second) for s in (WINDOW_SECONDS, STRIDE_SECONDS))
         starts = [round(start * per_second) for _, start in sections]
         require_in_order(sections, starts, frames, seconds)
-        notes = [*understood.notes, *combined.contradictions]
+        notes = [*request.damage, *understood.notes, *combined.contradictions]
         lost = uncarried(replace(request.controls, duration_seconds=None, bars=None, sections=(),
                                  intro=False, ending=False))  # fmt: skip
         if lost:
@@ -120,28 +120,32 @@ class MusicGen:
             notes.append("with a guidance of 1 the negative prompt is not used")
         if guidance == 0.0:
             notes.append("with a guidance of 0 the prompt is not used")
-        later = tuple(
-            Section(text, start) for text, (_, start) in zip(texts[1:], sections[1:], strict=True)
-        )
+        windows = plan(frames, starts, known, window, stride)
+        played = {one.section for one in windows}
+        for number, text in enumerate(texts):
+            if number not in played:
+                notes.append(f"lies within the file that is continued, not played: '{text:.40}'")
+        first, *later = (Section(texts[number], sections[number][1]) for number in sorted(played))
         wishes = combined.controls
         if (wishes.bars or wishes.sections) and wishes.tempo_bpm is None:
             notes.append(
                 f"bars last by the tempo, and none is given: the piece lasts {seconds:g} s"
             )
             wishes = replace(wishes, bars=None, sections=())
-        windows = plan(frames, starts, known, window, stride)
         # Side by side: windows that begin alike, and one way of sampling.
         begin = tuple((one.shown, one.start, one.section) for one in windows)
         group = request.sampling, request.negative is None, begin
         wishes = with_length(wishes)
-        planned = Plan(request, samples, wishes, texts[0], None, tuple(notes), later, group)
+        planned = Plan(
+            request, samples, wishes, first.text, None, tuple(notes), tuple(later), group
+        )
         return _Planned(planned, windows, texts)
 
     def _continued_frames(self, request: Request) -> int:
         sound = request.continuation
         if sound is None:
             return 0
-        return int(sound.duration_seconds * self.codec.sample_rate) // self.codec.hop
+        return sound.frames * self.codec.sample_rate // (sound.sample_rate * self.codec.hop)
 
     def branches(self, request: Request, texts: Sequence[str]) -> tuple[tuple[Branch, ...], ...]:
         """What guidance needs, for each of the prompts of a piece: (nothing, the prompt), or the

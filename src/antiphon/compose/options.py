@@ -18,7 +18,7 @@ from antiphon.controls import OPTION_NAMES, Controls, number, whole_number
 from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
-    from antiphon.audio import Waveform
+    from antiphon.audio import Recording
     from antiphon.compose.forms import Form
 
 Options = Mapping[str, object]
@@ -47,6 +47,7 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
     """
     controls = {name: options[name] for name in OPTION_NAMES if name in options}
     controls |= {name: _flag(options, name) for name in FLAGS if name in options}
+    continued, melody = (_recording(options, name, max_seconds) for name in RECORDINGS)
     return Request(
         prompt,
         seed,
@@ -54,8 +55,14 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
         _sampling(options),
         _text(options, "negative"),
         _sections(options),
-        _recording(options, "continue", max_seconds),
-        _recording(options, "melody", max_seconds),
+        None if continued is None else continued.waveform,
+        None if melody is None else melody.waveform,
+        damage=tuple(
+            f"{options[name]}: {problem}"
+            for name, found in zip(RECORDINGS, (continued, melody), strict=True)
+            if found is not None
+            for problem in found.damage.problems
+        ),
     )
 
 
@@ -131,13 +138,13 @@ def _section(text: object) -> Section:
     )
 
 
-def _recording(options: Options, name: str, max_seconds: float) -> Waveform | None:
+def _recording(options: Options, name: str, max_seconds: float) -> Recording | None:
     path = _text(options, name)
     if path is None:
         return None
     from antiphon.audio import Limits, read
 
-    return read(path, limits=Limits(max_seconds=max_seconds)).waveform
+    return read(path, limits=Limits(max_seconds=max_seconds))
 
 
 def _text(options: Options, name: str) -> str | None:

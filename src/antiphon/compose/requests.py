@@ -31,7 +31,8 @@ class Request:
 
     `controls` are the wishes beside the prompt, `negative` a prompt to keep away from. `sections`
     follow each other; before the first, the prompt itself holds. `continuation` is what the piece
-    begins with: its length counts. `melody` is followed by checkpoints that can.
+    begins with: its length counts. `melody` is followed by checkpoints that can. `damage` is what
+    was wrong with these recordings, for people.
     """
 
     prompt: str
@@ -42,6 +43,7 @@ class Request:
     sections: tuple[Section, ...] = ()
     continuation: Waveform | None = None
     melody: Waveform | None = None
+    damage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= MAX_SEED:
@@ -111,8 +113,8 @@ class Renderer(Protocol):
     def perform(self, requests: Sequence[Request]) -> Performance:
         """Plan these requests, which begin when the first block is asked for.
 
-        Raises ConfigError for a request that this renderer cannot play, and for requests whose
-        plans are not of one `group`.
+        Raises ConfigError for a request that this renderer cannot play, and for requests that it
+        cannot play side by side, which those of one `group` always can.
         """
 
     def provenance(self, request: Request) -> Mapping[str, object]:

@@ -127,7 +127,7 @@ class FluidSynthPlayer:
         self._path = find_soundfont() if soundfont is None else soundfont
         _require_soundfont(self._path)
         self._library = _load_library()
-        # FluidSynth shares the samples of a file between all its synthesizers. This one never plays.
+        # FluidSynth's synthesizers share the samples of a file; this one never plays.
         self._keeping = contextlib.ExitStack()
         self._keeper = self._keeping.enter_context(
             _synthesizer(self._library, 1, 44100, reverb=False)

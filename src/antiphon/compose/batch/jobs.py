@@ -85,6 +85,7 @@ class JobMaker:
         seed = self._seed + row.number
         if "seed" in row.fields:
             seed = seed_of(row.fields["seed"])
+        self._require_recordings_apart(output, options)
         key = self._key(prompt, seed, output, options)
         return Job(row, key, prompt, seed, output, options)
 
@@ -119,6 +120,20 @@ class JobMaker:
         if (conflict := self._places.claim(places.values(), above, owner)) is not None:
             raise ConfigError(f"output {output!r} needs {conflict}; give it another name")
         return parts.as_posix()
+
+    def _require_recordings_apart(self, output: str, options: Mapping[str, object]) -> None:
+        """A piece in the place of what it is made from could not be made again."""
+        path = self._folder / output
+        for name in RECORDINGS:
+            given = options.get(name)
+            if isinstance(given, str) and _place(Path(given)) in (
+                _place(path),
+                _place(sidecar(path)),
+            ):
+                raise ConfigError(
+                    f"output {output!r} would take the place of the row's own {name} file; give it "
+                    "another name"
+                )
 
     def _key(self, prompt: str, seed: int, output: str, options: Mapping[str, object]) -> str:
         recordings = [self._checksum(options.get(name)) for name in RECORDINGS]

@@ -70,7 +70,7 @@ _Found = tuple[int, dict[str, object], str | None]  # line, fields, problem
 def _text_rows(text: str, name: str) -> Iterator[_Found]:
     """Each line is a prompt; empty ones and comments are none."""
     for line, prompt in _lines(text):
-        if not prompt.startswith("#"):
+        if prompt != "#" and not prompt.startswith("# "):  # `#1 hit` is a prompt
             yield line, {"prompt": prompt}, None
 
 

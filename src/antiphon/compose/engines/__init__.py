@@ -53,6 +53,22 @@ def require_positions(wanted: int, config: MusicGenConfig) -> None:
         )
 
 
+def not_finite(step: int, broken: Sequence[int], layers: int) -> str:
+    """What to say of numbers that are not finite: `broken` are the layers, from 0, that attend to
+    some already."""
+    if not broken:
+        where = f"after the attention of layer {layers}, the last"
+    elif broken[0] == 0:
+        where = f"in the attention of layer 1 of {layers}, or before it"
+    else:
+        where = f"between the attentions of layers {broken[0]} and {broken[0] + 1} of {layers}"
+    return (
+        f"the decoder gave numbers that are not finite at step {step}, first {where}; the weights "
+        "are damaged ('antiphon models verify' tells), or the precision is too low for them "
+        "(--precision fp32)"
+    )
+
+
 class DecoderEngine(Protocol):
     """A loaded decoder."""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from antiphon.compose import decoder_graph
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.engines import Branch, require_positions
+from antiphon.compose.engines import Branch, not_finite, require_positions
 from antiphon.compose.graphs import open_graph
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, choose, guided
@@ -102,7 +102,8 @@ class OnnxSession:
             ]
         else:
             self._bind_text(condition, branches)
-        self._most = steps + max((len(prefix) for prefix in prefixes), default=0)
+        self._prefix_steps = max((len(prefix) for prefix in prefixes), default=0)
+        self._most = steps + self._prefix_steps
         require_positions(self._most, engine.config)
         self._capacity = 0
         self._logits = np.zeros(
@@ -255,12 +256,8 @@ class OnnxSession:
             self._bind_output(f"attended_{number}", buffer)
         self._engine.run(self._binding)
         broken = [n for n, buffer in enumerate(attended) if not np.isfinite(buffer).all()]
-        where = f"in layer {broken[0]}" if broken else "after the attention of the last layer"
-        return (
-            f"the decoder gave numbers that are not finite at step {int(self._length.max()) - 1}, "
-            f"first {where} of {self._decoder.layers}; the weights are damaged ('antiphon models "
-            "verify' tells), or the precision is too low for them (--precision fp32)"
-        )
+        step = int(self._length.max()) - 1 - self._prefix_steps
+        return not_finite(step, broken, self._decoder.layers)
 
 
 def _conditions(

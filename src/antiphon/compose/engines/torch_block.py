@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from antiphon.compose.engines import Branch
+from antiphon.compose.engines import Branch, not_finite
 from antiphon.compose.lm import Decoder, KeyValue
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling
@@ -101,6 +101,7 @@ class Block:
         self._length.zero_()
         self._longest = 0
         branches = [items[row % self._items][row // self._items] for row in self._rows]
+        self._prefix_steps = 0
         if self._decoder.config.decoder.prefix:
             owners = [items[row % self._items] for row in self._rows]
             self._feed_prefixes(
@@ -210,6 +211,7 @@ class Block:
         return self._condition(text, branch.chroma, heard=branch.text is not None)[0]
 
     def _feed_prefixes(self, prefixes: Sequence[Tensor]) -> None:
+        self._prefix_steps = max(map(len, prefixes))
         """Rows may differ in length: the shorter are padded, and the padding does not count."""
         for start in range(0, max(map(len, prefixes)), _FEED_STEPS):
             parts = [prefix[start : start + _FEED_STEPS] for prefix in prefixes]
@@ -227,12 +229,7 @@ class Block:
             for number, kept in enumerate(self._cache)
             if not all(part[:, :, newest].isfinite().all() for part in kept)
         ]
-        where = f"in layer {broken[0]}" if broken else "after the attention of the last layer"
-        return (
-            f"the decoder gave numbers that are not finite at step {newest}, first {where} of "
-            f"{len(self._cache)}; the weights are damaged ('antiphon models verify' tells), or the "
-            "precision is too low for them (--precision fp32)"
-        )
+        return not_finite(newest - self._prefix_steps, broken, len(self._cache))
 
 
 def guided(logits: Tensor, weights: tuple[float, ...]) -> Tensor:
