@@ -11,23 +11,26 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from antiphon import __version__
 from antiphon.controls import Controls
-from antiphon.errors import ConfigError, DependencyError
-from antiphon.files import replacing, storage_error
-
-if TYPE_CHECKING:
-    import pyarrow
+from antiphon.data.tables import read_table, schema, write_table
+from antiphon.data.tables import require_pyarrow as require_pyarrow
+from antiphon.errors import ConfigError
 
 SCHEMA_VERSION = 1
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 DEFAULT_SHARES = (0.9, 0.05, 0.05)
-_META = b"antiphon"  # the key of what a file says of itself
+_KINDS = {  # of columns that are no text
+    "seconds": "float64",
+    "start_seconds": "float64",
+    "end_seconds": "float64",
+    "sample_rate": "int32",
+    "channels": "int32",
+}
 _SHOWN_PROBLEMS = 5
 
 
@@ -111,24 +114,16 @@ def write_manifest(path: Path, clips: Iterable[Clip]) -> None:
 
     Raises ConfigError for clips that no manifest may hold, StorageError (DiskFullError).
     """
-    require_pyarrow()
-    import pyarrow
-    import pyarrow.parquet
-
     rows = list(clips)
     _require_sound(rows, str(path))
-    columns: dict[str, list[object]] = {
-        name: [getattr(clip, name) for clip in rows] for name in _names()
-    }
+    columns = {name: [getattr(clip, name) for clip in rows] for name in _names()}
     columns["controls"] = [
         None if clip.controls is None else json.dumps(clip.controls, ensure_ascii=False)
         for clip in rows
     ]
     said = {"schema_version": SCHEMA_VERSION, "made_with": f"antiphon {__version__}"}
-    schema = _schema().with_metadata({_META: json.dumps(said).encode()})
-    table = pyarrow.table(columns, schema)
-    with replacing(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+    kinds = {name: _KINDS.get(name, "string") for name in _names()}
+    write_table(path, columns, schema(kinds), json.dumps(said))
 
 
 def read_manifest(path: Path, *, checked: bool = True) -> Manifest:
@@ -137,26 +132,8 @@ def read_manifest(path: Path, *, checked: bool = True) -> Manifest:
     Raises StorageError if it cannot be read, ConfigError for a file that is none, of another schema
     version, or, if `checked`, with clips that no manifest may hold: the first ones are named.
     """
-    require_pyarrow()
-    import pyarrow
-    import pyarrow.parquet
-
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; expected a manifest, a file that ends in .parquet")
-    try:
-        with path.open("rb") as file:
-            # In this thread: where one of Arrow's own is only starting when the process ends, the
-            # process is aborted (one run of five).
-            table = pyarrow.parquet.ParquetFile(file, pre_buffer=False).read(use_threads=False)
-    except OSError as error:
-        if isinstance(error, pyarrow.ArrowException):
-            raise ConfigError(f"{path} is no whole Parquet file: {error}; make it anew") from error
-        raise storage_error("read", path, error) from error
-    except pyarrow.ArrowException as error:
-        raise ConfigError(
-            f"{path} is no manifest: {error}; expected a file that 'antiphon data prepare' wrote"
-        ) from error
-    said = json.loads((table.schema.metadata or {}).get(_META, b"{}"))
+    table, text = read_table(path, "a manifest that 'antiphon data prepare' wrote")
+    said = json.loads(text)
     if said.get("schema_version") != SCHEMA_VERSION:
         raise ConfigError(
             f"{path} has the schema version {said.get('schema_version')}; expected "
@@ -192,14 +169,6 @@ def duplicated_ids(clips: Iterable[Clip]) -> list[str]:
     return list(again)
 
 
-def require_pyarrow() -> None:
-    """Raise DependencyError where pyarrow is not installed."""
-    if find_spec("pyarrow") is None:
-        raise DependencyError(
-            "manifests and shards are Parquet, which needs pyarrow; pip install 'antiphon[train]'"
-        )
-
-
 def _require_sound(clips: Sequence[Clip], where: str) -> None:
     problems = [
         f"row {number} ({clip.id!r}): {problem}"
@@ -219,19 +188,6 @@ def _require_sound(clips: Sequence[Clip], where: str) -> None:
 
 def _names() -> list[str]:
     return [field.name for field in fields(Clip)]
-
-
-def _schema() -> pyarrow.Schema:
-    import pyarrow
-
-    kinds = {
-        "seconds": pyarrow.float64(),
-        "start_seconds": pyarrow.float64(),
-        "end_seconds": pyarrow.float64(),
-        "sample_rate": pyarrow.int32(),
-        "channels": pyarrow.int32(),
-    }
-    return pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in _names()])
 
 
 def _clip(row: dict[str, object]) -> Clip:

@@ -1,0 +1,292 @@
+"""The magnitude codec: codes for log-magnitudes of a short-time spectrum, phases by Griffin-Lim.
+
+A code frame is a few STFT frames: a ConvNeXt encoder makes a latent of them, a residual vector
+quantiser (Zeghidour et al. 2021) K codes of it, a decoder their log-magnitudes again; `phase.py`
+finds phases for these. The codes need not spell how phases advance, so a steady chord is a steady
+code, and few bits a second go far. What was in the phases is lost: the waveform does not come back,
+only what is heard of it.
+Letters: C channels, T samples, K codebooks, F code frames, N STFT frames, V entries of a codebook,
+L latent width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from antiphon.compose.codecs import (
+    DecodingStream,
+    Samples,
+    check_codes,
+    check_waveform,
+    magnitude_graph,
+)
+from antiphon.compose.codecs.phase import AHEAD_FRAMES, BLOCK_FRAMES, PhaseStream, analyse, margin
+from antiphon.compose.config_values import CONFIG_NAME, ConfigValues
+from antiphon.compose.graphs import kept, open_graph
+from antiphon.compose.patterns import Codes
+from antiphon.compose.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
+from antiphon.errors import ConfigError, EngineError, ModelError
+
+MODEL_TYPE = "antiphon_magnitude"
+_PIECE_FRAMES = 50  # code frames encoded at a time
+_MOST_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class MagnitudeConfig:
+    """The fields of a codec's config.json, beside its model_type."""
+
+    sample_rate: int = 16_000
+    window: int = 1024
+    """Samples of a Hann window of the STFT, 64 ms."""
+    stft_hop: int = 160
+    """Samples, 10 ms."""
+    frames_per_code: int = 4
+    """STFT frames that share their codes."""
+    codebooks: int = 4
+    codebook_size: int = 1024
+    width: int = 288
+    encoder_blocks: int = 3
+    decoder_blocks: int = 5
+    latent_width: int = 64
+    log_floor: float = 1e-3
+    """Added to magnitudes before the logarithm: -108 dB of a full-scale sine."""
+    griffin_lim_iterations: int = 32
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"{field.name} is {value!r}; expected more than 0")
+        if self.window % 2 or self.stft_hop % 2 or self.stft_hop > self.window // 2:
+            raise ConfigError(
+                f"window is {self.window} and stft_hop {self.stft_hop}; expected even numbers, "
+                "the hop at most half the window"
+            )
+        if self.sample_rate % self.hop:
+            raise ConfigError(
+                f"sample_rate is {self.sample_rate}; expected a multiple of the {self.hop} samples "
+                "of a code frame"
+            )
+        if self.griffin_lim_iterations > _MOST_ITERATIONS:
+            raise ConfigError(
+                f"griffin_lim_iterations is {self.griffin_lim_iterations}; "
+                f"expected at most {_MOST_ITERATIONS}"
+            )
+
+    @property
+    def hop(self) -> int:
+        """Samples per code frame."""
+        return self.stft_hop * self.frames_per_code
+
+    @property
+    def bins(self) -> int:
+        """Of a spectrum."""
+        return self.window // 2 + 1
+
+    def values(self) -> dict[str, object]:
+        """What config.json holds."""
+        return {"model_type": MODEL_TYPE, **asdict(self)}
+
+
+def read_magnitude_config(folder: Path) -> MagnitudeConfig:
+    """The config.json of a codec. Raises ModelError for one that is missing or not accepted."""
+    values = ConfigValues.load(folder)
+    values.expect("model_type", MODEL_TYPE, None)
+    known = asdict(MagnitudeConfig())
+    for name in values.values().keys() - known.keys() - {"model_type"}:
+        values.refuse(name, f"none of that name; known are {', '.join(known)}")
+    given = {name: values.get(name, type(value), value) for name, value in known.items()}
+    try:
+        return MagnitudeConfig(**given)
+    except ConfigError as error:
+        raise ModelError(f"{folder / CONFIG_NAME}: {error}") from error
+
+
+def load_magnitude_codec(folder: Path, *, cache: Path, threads: int = 1) -> MagnitudeCodec:
+    """The codec of a folder with config.json and model.safetensors; `cache` keeps its graphs.
+
+    Raises ModelError for a folder that holds none, StorageError.
+    """
+    config = read_magnitude_config(folder)
+    files = weight_files(folder)
+    with Weights(files) as weights:
+        weights.require(magnitude_graph.shapes(config))
+        content = fingerprint(files, cache / FINGERPRINTS_NAME)
+        graphs = kept(
+            cache,
+            f"magnitude {config} {content}",
+            lambda place: magnitude_graph.build(place, weights, config),
+        )
+        codebooks = weights.read(magnitude_graph.CODEBOOKS)
+    return MagnitudeCodec(config, graphs, codebooks, threads)
+
+
+class MagnitudeCodec:
+    """An `AudioCodec`. A stream belongs to one thread; several streams may run at once."""
+
+    channels = 1
+
+    def __init__(
+        self, config: MagnitudeConfig, graphs: Path, codebooks: Float32, threads: int
+    ) -> None:
+        """`graphs` is the folder that `magnitude_graph.build` filled; codebooks are [K, V, L]."""
+        self.config = config
+        self.sample_rate = config.sample_rate
+        self.frame_rate = config.sample_rate // config.hop
+        self.hop = config.hop
+        self.codebooks = config.codebooks
+        self.codebook_size = config.codebook_size
+        self._codebooks = codebooks
+        self._graphs = graphs
+        self._threads = threads
+
+    @property
+    def look_ahead_frames(self) -> int:
+        """Code frames after a frame that must be fed before all its samples come out, at most.
+
+        They are those the decoder sees, those of a block of phases and ahead of it, and those whose
+        windows reach into the frame.
+        """
+        per_code = self.config.frames_per_code
+        reach = margin(self.config.window, self.config.stft_hop)
+        return (
+            magnitude_graph.decoder_context(self.config)
+            + _ceil(BLOCK_FRAMES, per_code)
+            + _ceil(AHEAD_FRAMES, per_code)
+            + _ceil(reach, self.hop)
+            - 1
+        )
+
+    def encode(self, waveform: Samples) -> Codes:
+        """See `AudioCodec.encode`. Done in pieces, so that memory does not grow with the length."""
+        check_waveform(waveform, self.channels)
+        config, samples = self.config, waveform[0]
+        frames = _ceil(len(samples), self.hop)
+        context = magnitude_graph.encoder_context(config)
+        reach = margin(config.window, config.stft_hop)
+        codes = np.zeros((self.codebooks, frames), np.int64)
+        for start in range(0, frames, _PIECE_FRAMES):
+            stop = min(start + _PIECE_FRAMES, frames)
+            first, end = max(start - context, 0), min(stop + context, frames)
+            piece = _with_zeros(samples, first * self.hop - reach, end * self.hop + reach)
+            magnitudes = analyse(piece, config.window, config.stft_hop)
+            latents = self._encoder.run(None, {"magnitude": magnitudes[None]})[0][0]
+            codes[:, start:stop] = self._quantise(latents[start - first : stop - first])
+        return codes
+
+    def decode(self, codes: Codes) -> Samples:
+        """See `AudioCodec.decode`. Done in pieces, so that memory does not grow with the length."""
+        stream = self.stream()
+        return np.concatenate([stream.feed(codes), stream.finish()], axis=1)
+
+    def stream(self) -> DecodingStream:
+        """See `AudioCodec.stream`. Samples come in blocks of BLOCK_FRAMES STFT frames, computed
+        when all that they need is there: smaller feeds cost nothing more."""
+        return _Stream(self)
+
+    def log_magnitudes(self, codes: Codes) -> Float32:
+        """Codes [K, F] of a whole piece to ln(magnitude + log floor) [N, bins]: all at once."""
+        latents = np.zeros((codes.shape[1], self.config.latent_width), np.float32)
+        for table, row in zip(self._codebooks, codes, strict=True):
+            latents += table[row]
+        found: Float32 = self._decoder.run(None, {"latent": latents[None]})[0][0]
+        return found
+
+    def _quantise(self, latents: Float32) -> Codes:
+        """[F, L] -> [K, F]: each codebook takes the entry nearest to what the ones before left."""
+        codes = np.zeros((self.codebooks, len(latents)), np.int64)
+        rest = latents.copy()
+        for row, table in zip(codes, self._codebooks, strict=True):
+            # |x - e|^2 = |x|^2 - 2 (x e - |e|^2 / 2)
+            row[:] = (rest @ table.T - np.square(table).sum(axis=1) / 2).argmax(axis=1)
+            rest -= table[row]
+        return codes
+
+    # A composer seldom encodes: what is not used takes no memory.
+
+    @cached_property
+    def _encoder(self) -> onnxruntime.InferenceSession:
+        return open_graph(self._graphs, "encoder", self._threads)
+
+    @cached_property
+    def _decoder(self) -> onnxruntime.InferenceSession:
+        return open_graph(self._graphs, "decoder", self._threads)
+
+
+class _Stream:
+    """A `DecodingStream`: the decoder and the phases advance by the same blocks, at fixed frames,
+    so that the same is computed however the codes were fed."""
+
+    def __init__(self, codec: MagnitudeCodec) -> None:
+        self._codec = codec
+        config = codec.config
+        self._context = magnitude_graph.decoder_context(config)
+        self._block = _ceil(BLOCK_FRAMES, config.frames_per_code)  # code frames
+        self._ahead = _ceil(AHEAD_FRAMES, config.frames_per_code)
+        self._phases = PhaseStream(config.window, config.stft_hop, config.griffin_lim_iterations)
+        self._codes = np.zeros((codec.codebooks, 0), np.int64)  # context, and those not decoded
+        self._decoded = 0  # code frames so far
+        self._first = 0  # code frame that `_codes` begins with
+        self._finished = False
+
+    def feed(self, codes: Codes) -> Samples:
+        check_codes(codes, self._codec)
+        self._check_open()
+        self._codes = np.concatenate([self._codes, codes], axis=1)
+        pieces = [np.zeros(0, np.float32)]
+        while self._received() >= self._next() + self._context:
+            pieces.append(self._phases.feed(self._decode_to(self._next())))
+        return np.concatenate(pieces)[None]
+
+    def finish(self) -> Samples:
+        self._check_open()
+        self._finished = True
+        pieces = [np.zeros(0, np.float32)]
+        while self._decoded < self._received():
+            stop = min(self._next(), self._received())
+            pieces.append(self._phases.feed(self._decode_to(stop)))
+        return np.concatenate([*pieces, self._phases.finish()])[None]
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise EngineError("this stream is finished; expected a new one for what follows")
+
+    def _received(self) -> int:
+        """Code frames."""
+        return self._first + self._codes.shape[1]
+
+    def _next(self) -> int:
+        """The code frame up to which to decode next: the first time, with what is ahead."""
+        return self._decoded + (self._block if self._decoded else self._block + self._ahead)
+
+    def _decode_to(self, stop: int) -> Float32:
+        """Magnitudes [N, bins] of the code frames from the last one decoded to `stop`."""
+        start, config = self._decoded - self._first, self._codec.config
+        piece = self._codes[:, : stop + self._context - self._first]
+        logs = self._codec.log_magnitudes(piece)
+        per_code = config.frames_per_code
+        logs = logs[start * per_code : (stop - self._first) * per_code]
+        self._decoded = stop
+        kept = max(stop - self._context - self._first, 0)
+        self._codes = self._codes[:, kept:]
+        self._first += kept
+        loud = np.exp(np.minimum(logs, np.float32(magnitude_graph.LOUDEST_LOG)))
+        return np.maximum(loud - np.float32(config.log_floor), 0)
+
+
+def _ceil(number: int, divisor: int) -> int:
+    return -(-number // divisor)
+
+
+def _with_zeros(samples: Float32, start: int, stop: int) -> Float32:
+    """Samples [start, stop) of [T], with zeros where there are none."""
+    inside = samples[max(start, 0) : stop]
+    before = max(-start, 0)
+    return np.pad(inside, (before, stop - start - before - len(inside))).astype(np.float32)

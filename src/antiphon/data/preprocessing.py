@@ -1,0 +1,192 @@
+"""Audio to codes: the clips of a manifest through a codec, into shards. Knows no training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from antiphon.audio import read, with_channels
+from antiphon.compose.codecs import AudioCodec
+from antiphon.compose.codecs.opening import open_codec
+from antiphon.compose.score_frames import VERSION as SCORE_FRAMES
+from antiphon.compose.score_frames import WIDTH, score_frames
+from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
+from antiphon.data.manifest import Clip, Manifest
+from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
+from antiphon.data.shards import PATTERN, CodecIdentity, CodedClip, write_shard
+from antiphon.errors import AntiphonError, ConfigError, DiskFullError, EngineError
+from antiphon.files import storage_error
+from antiphon.score import Score
+
+LEDGER_NAME = ".preprocess.jsonl"
+SHARD_CLIPS = 128
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How clips become codes; `codebooks` are those used of a codec that offers a choice."""
+
+    codec: Path
+    cache: Path
+    codebooks: int | None = None
+    shard_clips: int = SHARD_CLIPS
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that is in no shard, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """What came of it; `unread` are the clips that failed. Not `is_complete`: it was stopped."""
+
+    result: Result
+    clips: int
+    seconds: float
+    unread: tuple[Failure, ...]
+
+
+def preprocess(
+    manifest: Manifest, coding: Coding, folder: Path, options: RunOptions
+) -> Preprocessed:
+    """Encode the clips of `manifest` into shards in `folder`.
+
+    The same call again makes what is missing; shards of clips that changed are made anew, and those
+    that are no longer needed go at the end. A clip that cannot be read is left out and told.
+    Raises ConfigError for a manifest without clips, ModelError for a codec that is none,
+    StorageError (DiskFullError).
+    """
+    if not manifest.clips:
+        raise ConfigError("the manifest holds no clips; expected one at least")
+    codec = open_codec(coding.codec, cache=coding.cache, codebooks=coding.codebooks)
+    scored = any(clip.score for clip in manifest.clips)
+    identity = _identity(coding, codec, scored)
+    size = coding.shard_clips
+    items = []
+    for number, start in enumerate(range(0, len(manifest.clips), size)):
+        clips = manifest.clips[start : start + size]
+        made_from = [dataclasses.asdict(clip) for clip in clips]
+        key = key_of("preprocess", dataclasses.asdict(identity), SCORE_FRAMES, number, made_from)
+        items.append(Item(key, f"shard {number}", _Part(number, clips)))
+    work = _Encoding(coding, identity, manifest.folder, folder)
+    result = run_items(items, work, folder / LEDGER_NAME, options)
+    if result.is_complete and not result.failures:
+        _drop_others(folder, {_name(number) for number in range(len(items))})
+    unread = [
+        Failure(str(one["id"]), str(one["reason"]))
+        for record in result.records
+        for one in _list(record["unread"])
+    ]
+    seconds = sum(float(str(record["seconds"])) for record in result.records)
+    coded = sum(int(str(record["clips"])) for record in result.records)
+    return Preprocessed(result, coded, seconds, tuple(unread))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The clips of one shard."""
+
+    number: int
+    clips: tuple[Clip, ...]
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """The work of `preprocess`, as a worker is given it."""
+
+    coding: Coding
+    identity: CodecIdentity
+    root: Path
+    folder: Path
+
+    def open(self) -> Callable[[_Part], Record]:
+        coding = self.coding
+        codec = open_codec(coding.codec, cache=coding.cache, codebooks=coding.codebooks)
+        return lambda part: self._encode(codec, part)
+
+    def _encode(self, codec: AudioCodec, part: _Part) -> Record:
+        coded: list[CodedClip] = []
+        unread: list[dict[str, str]] = []
+        for clip in part.clips:
+            try:
+                coded.append(self._coded(codec, clip))
+            except DiskFullError:
+                raise
+            except AntiphonError as error:
+                unread.append({"id": clip.id, "reason": str(error)})
+        path = self.folder / _name(part.number)
+        write_shard(path, self.identity, coded)
+        seconds = sum(clip.codes.shape[1] for clip in coded) / self.identity.frame_rate
+        return {"shard": path.name, "clips": len(coded), "seconds": seconds, "unread": unread}
+
+    def _coded(self, codec: AudioCodec, clip: Clip) -> CodedClip:
+        end = clip.end_seconds
+        recording = read(
+            self.root / clip.path,
+            sample_rate=codec.sample_rate,
+            mono=codec.channels == 1,
+            start_seconds=clip.start_seconds,
+            duration_seconds=None if end is None else end - clip.start_seconds,
+        )
+        codes = codec.encode(with_channels(recording.waveform.samples, codec.channels))
+        frames = None
+        if self.identity.score_width:
+            frames = np.zeros((codes.shape[1], WIDTH), np.int8)
+        if clip.score is not None:
+            score = _read_score(self.root / clip.score)
+            exact = score_frames(score, codec.frame_rate, codes.shape[1])
+            frames = np.rint(exact * 127).astype(np.int8)
+        return CodedClip(
+            clip.id,
+            clip.split,
+            codes.astype(np.uint16),
+            clip.caption,
+            clip.controls,
+            clip.licence,
+            frames,
+        )
+
+
+def _read_score(path: Path) -> Score:
+    try:
+        return Score.from_json(path.read_bytes())
+    except OSError as error:
+        raise storage_error("read", path, error) from error
+
+
+def _identity(coding: Coding, codec: AudioCodec, scored: bool) -> CodecIdentity:
+    if codec.codebook_size > 1 << 16:
+        raise EngineError(f"codes run to {codec.codebook_size}; a shard holds numbers of 16 bits")
+    memory = coding.cache / FINGERPRINTS_NAME
+    return CodecIdentity(
+        fingerprint(weight_files(coding.codec), memory),
+        coding.codec.resolve().name,
+        codec.sample_rate,
+        codec.channels,
+        codec.frame_rate,
+        codec.codebooks,
+        codec.codebook_size,
+        WIDTH if scored else 0,
+    )
+
+
+def _name(number: int) -> str:
+    return f"codes-{number:05}.parquet"
+
+
+def _drop_others(folder: Path, names: set[str]) -> None:
+    for path in folder.glob(PATTERN):
+        if path.name not in names:
+            path.unlink()
+
+
+def _list(value: object) -> list[dict[str, object]]:
+    return value if isinstance(value, list) else []

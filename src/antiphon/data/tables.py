@@ -1,0 +1,77 @@
+"""Parquet files that say of themselves what they are, and appear whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from antiphon.errors import ConfigError, DependencyError
+from antiphon.files import replacing, storage_error
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_META = b"antiphon"  # the key of what a file says of itself
+
+
+def read_table(path: Path, expected: str) -> tuple[pyarrow.Table, bytes]:
+    """The table of a file, and what the file says of itself; `expected` names what it should be.
+
+    Raises StorageError if it cannot be read, ConfigError for a file that is no table of ours or is
+    cut short, DependencyError where pyarrow is not installed.
+    """
+    require_pyarrow()
+    import pyarrow
+    import pyarrow.parquet
+
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; expected {expected}")
+    try:
+        with path.open("rb") as file:
+            # In this thread: where one of Arrow's own is only starting when the process ends, the
+            # process is aborted (one run of five).
+            table = pyarrow.parquet.ParquetFile(file, pre_buffer=False).read(use_threads=False)
+    except pyarrow.ArrowException as error:
+        raise ConfigError(
+            f"{path} is no whole Parquet file: {error}; expected {expected}"
+        ) from error
+    except OSError as error:
+        if error.errno is None:  # Arrow's own, for a damaged file
+            raise ConfigError(
+                f"{path} is no whole Parquet file: {error}; expected {expected}"
+            ) from error
+        raise storage_error("read", path, error) from error
+    said = (table.schema.metadata or {}).get(_META)
+    if said is None:
+        raise ConfigError(f"{path} is a Parquet file of something else; expected {expected}")
+    return table, said
+
+
+def write_table(
+    path: Path, columns: Mapping[str, Sequence[object]], schema: pyarrow.Schema, said: str
+) -> None:
+    """Write a table; `said` is what it says of itself. Raises StorageError (DiskFullError)."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table(dict(columns), schema.with_metadata({_META: said.encode()}))
+    with replacing(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+
+
+def schema(types: Mapping[str, str]) -> pyarrow.Schema:
+    """A schema of columns by the names of their types, such as `string`."""
+    require_pyarrow()
+    import pyarrow
+
+    return pyarrow.schema([(name, getattr(pyarrow, kind)()) for name, kind in types.items()])
+
+
+def require_pyarrow() -> None:
+    """Raise DependencyError where pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise DependencyError(
+            "manifests and shards are Parquet, which needs pyarrow; pip install 'antiphon[train]'"
+        )

@@ -1,0 +1,1 @@
+"""Training: the modules that are trained, in torch."""

@@ -1,0 +1,77 @@
+"""Shards of codes: what is written comes back, and what is wrong is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from antiphon.data.manifest import Clip, write_manifest
+from antiphon.data.shards import (
+    CodecIdentity,
+    CodedClip,
+    read_shard,
+    shard_paths,
+    write_shard,
+)
+from antiphon.errors import ConfigError, StorageError
+
+pytestmark = pytest.mark.unit
+
+CODEC = CodecIdentity("ab" * 32, "magnitude", 16_000, 1, 25, 4, 1024, score_width=3)
+
+
+def clips() -> list[CodedClip]:
+    draws = np.random.default_rng(0)
+    codes = [draws.integers(0, 1024, (4, frames), np.uint16) for frames in (30, 7, 0)]
+    scored = draws.integers(-127, 128, (30, 3)).astype(np.int8)
+    controls = {"tempo": 90.0, "mood": ["sad"]}
+    return [
+        CodedClip("a", "train", codes[0], "slow é", controls, "CC0-1.0", scored),
+        CodedClip("b", "test", codes[1]),
+        CodedClip("c", "train", codes[2]),
+    ]
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "codes-00000.parquet"
+    write_shard(path, CODEC, clips())
+    shard = read_shard(path)
+    assert shard.codec == CODEC
+    assert shard.ids == ("a", "b", "c")
+    assert shard.frames.tolist() == [30, 7, 0]
+    for number, expected in enumerate(clips()):
+        found = shard.clip(number)
+        np.testing.assert_array_equal(found.codes, expected.codes)
+        np.testing.assert_array_equal(shard.codes(number), expected.codes)
+        for name in ("id", "split", "caption", "controls", "licence"):
+            assert getattr(found, name) == getattr(expected, name)
+    np.testing.assert_array_equal(shard.clip(0).score_frames, clips()[0].score_frames)
+    assert shard.clip(1).score_frames is None
+    assert read_shard(path, "train").ids == ("a", "c")
+    assert len(read_shard(path, "validation")) == 0
+    before = path.read_bytes()
+    write_shard(path, CODEC, clips())
+    assert path.read_bytes() == before
+    assert shard_paths(tmp_path) == [path]
+
+
+def test_what_is_no_shard(tmp_path: Path) -> None:
+    path = tmp_path / "codes-00000.parquet"
+    with pytest.raises(ConfigError, match=r"holds no shards \(codes-\*.parquet\)"):
+        shard_paths(tmp_path)
+    with pytest.raises(StorageError, match="No such file"):
+        read_shard(path)
+    write_shard(path, CODEC, clips())
+    whole = path.read_bytes()
+    for end in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ConfigError, match="no whole Parquet file.*expected a shard of codes"):
+            read_shard(path)
+    write_manifest(path, [Clip("a", "a.wav", "ab", 1.0, 16_000, 1, "train", "g")])
+    with pytest.raises(ConfigError, match="is no shard of codes: .*; preprocess again"):
+        read_shard(path)
+    with pytest.raises(AssertionError, match="b: codes"):
+        write_shard(path, dataclasses.replace(CODEC, codebooks=8), clips()[1:])
