@@ -19,11 +19,14 @@ def rows_of(folder: Path, name: str, text: str | bytes) -> tuple[Row, ...]:
 
 
 def test_text(tmp_path: Path) -> None:
-    rows = rows_of(tmp_path, "p.txt", "\ufeff# of mine\nslow jazz\r\n\n  a\u2028b  \n#x\nlast, one")
+    rows = rows_of(
+        tmp_path, "p.txt", "\ufeff# of mine\nslow jazz\r\n\n  a\u2028b  \n#\n#1 hit\nlast, one"
+    )
     assert [(row.number, row.line, row.fields["prompt"]) for row in rows] == [
         (0, 2, "slow jazz"),
         (1, 4, "a\u2028b"),
-        (2, 6, "last, one"),
+        (2, 6, "#1 hit"),
+        (3, 7, "last, one"),
     ]
 
 

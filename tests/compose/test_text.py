@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import sys
 from collections.abc import Callable
@@ -201,15 +200,13 @@ def test_an_empty_prompt_is_the_end_token(encoder: TextEncoder) -> None:
     assert encoder.encode("").shape == (1, 32)
 
 
-def test_ten_thousand_words_are_cut_and_it_is_said(
-    encoder: TextEncoder, folder: Path, model: torch.nn.Module, caplog: pytest.LogCaptureFixture
+def test_ten_thousand_words_are_cut(
+    encoder: TextEncoder, folder: Path, model: torch.nn.Module
 ) -> None:
     prompt = "jazz " * 10_000  # a token each
-    with caplog.at_level(logging.WARNING, "antiphon"):
-        states = encoder.encode(prompt)
+    states = encoder.encode(prompt)
     assert states.shape == (MAX_TEXT_TOKENS, 32)
     assert encoder.cut_tokens(prompt) == 10_000 - 511
-    assert "cut after 511 tokens: the last 9489 are not heard" in caplog.text
     # Sums over 512 tokens: transformers' own states are as far from those in float64.
     np.testing.assert_allclose(states, reference(model, folder, (prompt,))[0], rtol=0, atol=5e-5)
 
