@@ -46,6 +46,9 @@ OF_TORCH = {
     "antiphon.compose.lm",
     "antiphon.compose.engines.torch",
     "antiphon.compose.engines.torch_block",
+    "antiphon.train.checkpoints",
+    "antiphon.train.codec",
+    "antiphon.train.loop",
     "antiphon.train.magnitude_model",
 }
 HEAVY = ("numpy", "scipy", "torch", "onnxruntime", "soundfile", "soxr", "pydantic", "typer", "rich")

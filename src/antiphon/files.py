@@ -60,12 +60,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 yield temporary
                 if mode is not None:
                     os.chmod(temporary, mode)
-                _sync_file(temporary)
+                sync_file(temporary)
                 os.replace(temporary, target)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         raise storage_error("write", path, error) from error
 
@@ -133,12 +133,13 @@ def _mode_of_existing(target: Path) -> int | None:
     return stat.S_IMODE(mode)
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut."""
     with open(path, "r+b") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the rename itself survive a power cut. Windows has no such call."""
     if os.name == "nt":
         return

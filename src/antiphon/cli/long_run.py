@@ -28,13 +28,18 @@ class Progress(Protocol):
 
 
 class StopRequest:
-    """Ctrl-C or SIGTERM: the first asks to finish what is in work, the second stops at once.
+    """Ctrl-C or SIGTERM: the first asks to come to an end, the second stops at once.
 
-    A context manager; `exit_code` is None until somebody asks.
+    A context manager; `exit_code` is None until somebody asks. `doing` is what is done then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "finishing what is in work") -> None:
         self.exit_code: int | None = None
+        self._doing = doing
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.exit_code is not None
 
     def __enter__(self) -> StopRequest:
         self._before = {
@@ -51,7 +56,7 @@ class StopRequest:
             raise SystemExit(self.exit_code)
         self.exit_code = 128 + number
         # Not through sys.stderr, in the middle of whose writing this may come.
-        os.write(2, b"\nfinishing the tracks in work; once more to stop at once\n")
+        os.write(2, f"\n{self._doing}; once more to stop at once\n".encode())
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from antiphon.cli import (
     chat,
     console,
     convert,
+    data,
     demo,
     describe,
     generate,
@@ -32,6 +33,7 @@ from antiphon.cli import (
     interactive,
     measure,
     models,
+    train,
 )
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 
@@ -75,6 +77,8 @@ for _command, _in_short, _examples in (
     (health.doctor, "Check this installation.", health.EXAMPLES),
 ):
     app.command(short_help=_in_short, epilog=_examples)(_command)
+app.add_typer(data.data)
+app.add_typer(train.train)
 app.add_typer(models.models)
 app.add_typer(health.config)
 

@@ -17,7 +17,6 @@ from typing import Literal, get_args
 from antiphon import __version__
 from antiphon.controls import Controls
 from antiphon.data.tables import read_table, schema, write_table
-from antiphon.data.tables import require_pyarrow as require_pyarrow
 from antiphon.errors import ConfigError
 
 SCHEMA_VERSION = 1

@@ -29,6 +29,7 @@ from antiphon.synth import FluidSynthPlayer, fit_length, render
 Renderer = Literal["synth", "fluidsynth"]
 MANIFEST_NAME, LEDGER_NAME = "manifest.parquet", ".synthesize.jsonl"
 MAX_SECONDS = 600.0
+_SHORT_SECONDS = 12.0
 _FOLDER_SIZE = 1000  # pieces in one folder
 _RECIPE_VERSION = 1  # goes into every key: raise it when a seed gives another piece
 
@@ -141,8 +142,9 @@ def _wishes(recipe: Recipe, rng: Random) -> Controls:
         without=tuple(refused),
         energy=rng.choice(ENERGIES) if rng.random() < _ENERGIES else None,
         duration_seconds=recipe.seconds,
-        intro=rng.random() < _INTROS,
-        ending=rng.random() < _ENDINGS,
+        # In a short piece there is no bar for them.
+        intro=rng.random() < _INTROS and recipe.seconds >= _SHORT_SECONDS,
+        ending=rng.random() < _ENDINGS and recipe.seconds >= _SHORT_SECONDS,
     )
 
 

@@ -1,0 +1,94 @@
+"""The task of training the magnitude codec. B crops, T samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from antiphon.data.manifest import read_manifest
+from antiphon.errors import ConfigError
+from antiphon.train.config import CodecConfig
+from antiphon.train.loop import Batch, Losses
+from antiphon.train.magnitude_model import MagnitudeModel
+from antiphon.train.sound import decoded
+
+_STATISTICS_CROPS = 256
+# Positions that no training step has.
+_VALIDATION, _STATISTICS = 1 << 40, 1 << 41
+
+
+class CodecTask:
+    """Implements `Task`."""
+
+    def __init__(
+        self, config: CodecConfig, on_clip: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
+        """Raises ConfigError for data that cannot be trained on, StorageError."""
+        if not config.data.manifest:
+            raise ConfigError(
+                "data.manifest is empty; expected the manifest of the sound to learn from: "
+                "data.manifest=FILE.parquet"
+            )
+        manifest = read_manifest(Path(config.data.manifest))
+        rate = config.model.sample_rate
+        folder, most = Path(config.output_dir) / "sound", config.data.max_hours * 3600
+        self._config = config
+        self._length = round(config.data.crop_seconds * rate)
+        self._train = decoded(manifest, "train", rate, folder, most, on_clip)
+        self._held = None
+        if any(clip.split == "validation" for clip in manifest.clips):
+            self._held = decoded(manifest, "validation", rate, folder, most, on_clip)
+        for sound in filter(None, (self._train, self._held)):
+            if len(sound.samples) < self._length:
+                raise ConfigError(
+                    f"there are {sound.seconds:g} s of sound, and a crop has "
+                    f"{config.data.crop_seconds:g} s; expected more sound or a smaller "
+                    "data.crop_seconds"
+                )
+        self._codec = MagnitudeModel(config.model, config.training.seed)
+        self.model = _Losses(self._codec)
+
+    def begin(self) -> None:
+        """See `Task`."""
+        seed = self._config.training.seed
+        crops = self._train.crops(_STATISTICS_CROPS, self._length, seed, _STATISTICS)
+        self._codec.fit_statistics(torch.from_numpy(crops).to(self._codec.mean.device))
+
+    def batch(self, position: int, rank: int, world: int) -> Batch:
+        """See `Task`: [B, T]."""
+        training = self._config.training
+        count = training.batch_size
+        crops = self._train.crops(count * world, self._length, training.seed, position)
+        return {"waveforms": torch.from_numpy(crops[rank * count : (rank + 1) * count])}
+
+    def validation_batch(self, number: int) -> Batch | None:
+        """See `Task`."""
+        if self._held is None:
+            return None
+        count = self._config.training.batch_size
+        crops = self._held.crops(count, self._length, 0, _VALIDATION + number)
+        return {"waveforms": torch.from_numpy(crops)}
+
+    def units(self, batch: Batch) -> int:
+        """See `Task`: seconds of sound."""
+        waveforms = batch["waveforms"]
+        return int(waveforms.numel()) // self._config.model.sample_rate
+
+    def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """See `Task`."""
+        self.model.load_state_dict(weights)
+        self._codec.save(folder)
+
+
+class _Losses(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """The codec as the loop calls it."""
+
+    def __init__(self, codec: MagnitudeModel) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def forward(self, batch: Batch, step: int) -> Losses:
+        return vars(self.codec.losses(batch["waveforms"], step))

@@ -1,0 +1,206 @@
+"""What a training run is made by: plain data, composed from YAML and a command line by Hydra.
+
+Nothing is instantiated by name. An unknown key is an error that names the nearest known ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from antiphon.compose.codecs.magnitude import MagnitudeConfig
+from antiphon.compose.options import suggestion
+from antiphon.errors import ConfigError
+from antiphon.plain import read_json
+
+Precision = Literal["fp32", "bf16-mixed", "fp16-mixed"]
+ROOT_NAME = "configs"  # the folder that groups such as `model: small` are looked up from
+_SCHEMA, _PRIMARY = "antiphon_schema", "antiphon_primary"
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Where it runs."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: Precision = "bf16-mixed"
+    threads: int | None = None
+    """Of each process on a CPU; None: all cores between them."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How it learns. A batch is what one process sees at a time; `accumulate` of them make a
+    step."""
+
+    batch_size: int = 16
+    accumulate: int = 1
+    max_steps: int = 1000
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    schedule: Literal["cosine", "constant"] = "cosine"
+    final_learning_rate: float = 0.0
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+    """0: no moving average of the weights."""
+    max_bad_steps: int = 20
+    """So many steps in a row that are not finite end the run."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When it is saved; beside the newest `keep`, the best is kept."""
+
+    every_steps: int = 500
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is told, and how often; the validation loss decides what is best."""
+
+    every_steps: int = 10
+    validate_every_steps: int = 500
+    validation_batches: int = 8
+    sample_every_steps: int = 0
+    """0: no sound is made on the way."""
+    tensorboard: bool = False
+    wandb: bool = False
+
+
+@dataclass(frozen=True)
+class AudioDataConfig:
+    """What a codec learns from: crops of the clips of a manifest."""
+
+    manifest: str = ""
+    crop_seconds: float = 1.28
+    max_hours: float = 20.0
+    """Of sound that is kept decoded on disk, two bytes a sample; the first clips."""
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """`antiphon train codec`."""
+
+    experiment_name: str = "codec"
+    output_dir: str = "runs/${experiment_name}"
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    data: AudioDataConfig = field(default_factory=AudioDataConfig)
+    model: MagnitudeConfig = field(default_factory=MagnitudeConfig)
+
+
+C = TypeVar("C")
+
+
+def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C:
+    """The config of a YAML file (None: the defaults) under overrides in Hydra's grammar, such as
+    `training.max_steps=500`, `model=small` for a group, `+` and `~` to add and to delete.
+
+    Raises ConfigError for a file or an override that is not understood, a key that is not known
+    and a value of another type.
+    """
+    values = _composed(asdict(kind()), file, overrides)  # type: ignore[call-overload]
+    where = "the configuration" if file is None else str(file)
+    check_known(values, kind, where)
+    return read_json(kind, json.dumps(values), where)
+
+
+def check_known(values: Mapping[str, object], kind: type[object], where: str) -> None:
+    """Raise ConfigError for the first key, at any depth, that `kind` does not have."""
+    types = typing.get_type_hints(kind)
+    known = [one.name for one in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(
+                f"{where}: {name!r} is not known{suggestion(name, known)}; expected one of "
+                f"{', '.join(known)}"
+            )
+        inner = types[name]
+        if dataclasses.is_dataclass(inner) and isinstance(value, Mapping):
+            check_known(value, typing.cast("type[object]", inner), f"{where}, {name}")
+
+
+def to_yaml(config: object) -> str:
+    """A config as it can be read again."""
+    import yaml
+
+    plain = json.loads(json.dumps(asdict(config)))  # type: ignore[call-overload]
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def changes(old: Mapping[str, object], new: Mapping[str, object], at: str = "") -> list[str]:
+    """What differs between two configs, as `training.seed: 1 -> 2`."""
+    found = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name), new.get(name)
+        place = f"{at}{name}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += changes(before, after, f"{place}.")
+        elif before != after:
+            found.append(f"{place}: {before} -> {after}")
+    return found
+
+
+def _composed(
+    defaults: dict[str, object], file: Path | None, overrides: Sequence[str]
+) -> dict[str, object]:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    parts: list[object] = [_SCHEMA]
+    root = Path.cwd()
+    if file is not None:
+        if not file.is_file():
+            raise ConfigError(f"there is no config {str(file)!r}; expected a YAML file")
+        path = file.resolve()
+        root = next((p for p in path.parents if p.name == ROOT_NAME), path.parent)
+        group = path.relative_to(root).parent.as_posix()
+        parts.append(path.stem if group == "." else {f"/{group}@_global_": path.stem})
+    store = ConfigStore.instance()
+    store.store(name=_SCHEMA, node=defaults)
+    store.store(name=_PRIMARY, node={"defaults": [*parts, "_self_"]})
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(version_base=None, config_dir=str(root)):
+            composed = compose(_PRIMARY, overrides=list(overrides))
+        values = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_said(error, defaults)) from error
+    assert isinstance(values, dict), "a config is a mapping"
+    return typing.cast("dict[str, object]", values)
+
+
+def _said(error: Exception, defaults: Mapping[str, object]) -> str:
+    """Hydra's message in one line; of a key that is not known, the nearest."""
+    text = " ".join(str(error).split())
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown is None:
+        return f"the configuration is not understood: {text}"
+    *parents, name = unknown[1].split(".")
+    known: object = defaults
+    for parent in parents:
+        known = known.get(parent) if isinstance(known, Mapping) else None
+    names = list(known) if isinstance(known, Mapping) else list(defaults)
+    wrong = name if isinstance(known, Mapping) else parents[0]
+    return (
+        f"{unknown[1]!r} is not known{suggestion(wrong, names)}; expected one of {', '.join(names)}"
+    )

@@ -1,0 +1,107 @@
+"""Crops of sound to train a codec on: decoded once, then read from one file of 16-bit samples.
+
+Decoding a crop of FLAC takes as long as a training step. Letters: B crops, T samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon.audio import read
+from antiphon.data.manifest import Clip, Manifest, Split
+from antiphon.errors import AntiphonError, ConfigError
+from antiphon.files import atomic_write, replacing, storage_error
+
+_FULL_SCALE = 32_767
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """All clips of a split, one after the other, as 16-bit samples at one rate."""
+
+    samples: NDArray[np.int16]
+    sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.sample_rate
+
+    def crops(self, count: int, length: int, seed: int, position: int) -> NDArray[np.float32]:
+        """Crops [B, T] drawn by (seed, position) alone."""
+        draws = np.random.default_rng((seed, position))
+        starts = draws.integers(0, len(self.samples) - length + 1, count)
+        crops = np.stack([self.samples[start : start + length] for start in starts])
+        scaled: NDArray[np.float32] = crops.astype(np.float32) / np.float32(_FULL_SCALE)
+        return scaled
+
+
+def decoded(
+    manifest: Manifest,
+    split: Split,
+    sample_rate: int,
+    folder: Path,
+    max_seconds: float,
+    on_clip: Callable[[int, int], None] = lambda done, total: None,
+) -> Sound:
+    """The clips of `split`, decoded into a file in `folder` unless it is there; of them the first
+    `max_seconds`. Mono.
+
+    Raises ConfigError for a split without clips that can be read, StorageError (DiskFullError).
+    """
+    clips: list[Clip] = []
+    seconds = 0.0
+    for clip in manifest.clips:
+        if clip.split == split and seconds < max_seconds:
+            clips.append(clip)
+            seconds += clip.seconds
+    made_from = json.dumps([asdict(clip) for clip in clips] + [sample_rate], sort_keys=True)
+    name = hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()
+    path = folder / f"{split}-{sample_rate}-{name}.pcm"
+    if not path.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error("write", folder, error) from error
+        _decode(manifest, clips, sample_rate, path, on_clip)
+    return Sound(np.memmap(path, np.int16, "r"), sample_rate)
+
+
+def _decode(
+    manifest: Manifest,
+    clips: list[Clip],
+    sample_rate: int,
+    path: Path,
+    on_clip: Callable[[int, int], None],
+) -> None:
+    unread: list[str] = []
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for number, clip in enumerate(clips):
+            end = clip.end_seconds
+            try:
+                recording = read(
+                    manifest.path_of(clip),
+                    sample_rate=sample_rate,
+                    mono=True,
+                    start_seconds=clip.start_seconds,
+                    duration_seconds=None if end is None else end - clip.start_seconds,
+                )
+            except AntiphonError as error:
+                unread.append(f"{clip.id}: {error}\n")
+                continue
+            samples = np.clip(recording.waveform.samples[0], -1.0, 1.0) * _FULL_SCALE
+            file.write(np.rint(samples).astype(np.int16).tobytes())
+            on_clip(number + 1, len(clips))
+        if not file.tell():
+            raise ConfigError(
+                f"no clip of the manifest could be read: {unread[0].strip() if unread else 'none'};"
+                " expected sound to train on"
+            )
+    if unread:
+        atomic_write(path.with_suffix(".unread.txt"), "".join(unread).encode())
