@@ -102,7 +102,7 @@ def prepare(
     options = PrepareOptions(shares, tuple(licence or ()), _limits(settings))
     for note in rows.notes:
         console.note(note)
-    with _long_run("preparing", settings, retry_failed=retry_failed) as (stop, run):
+    with long_run("preparing", settings, retry_failed=retry_failed) as (stop, run):
         report = prepare(rows, output, options, run)
     _end(report, stop, as_json=as_json)
 
@@ -145,7 +145,7 @@ def standardize(
     from antiphon.data.standardizing import Form, standardize
 
     form = Form(sample_rate, channels, format, bit_depth, loudness)
-    with _long_run("standardizing", settings, retry_failed=retry_failed) as (stop, run):
+    with long_run("standardizing", settings, retry_failed=retry_failed) as (stop, run):
         report = standardize(manifest, output_dir, form, run, _limits(settings))
     _end(report, stop, as_json=as_json)
 
@@ -192,10 +192,10 @@ def clean(
         console.note(f"{len(entries):,} rows and {files:,} files brought back")
         return
     options = CleanOptions(min_seconds, max_seconds, _limits(settings))
-    with _long_run("measuring", settings, retry_failed=retry_failed) as (stop, run):
+    with long_run("measuring", settings, retry_failed=retry_failed) as (stop, run):
         report = clean(manifest, options, run, dry_run=dry_run)
     _show_cleaned(report, dry_run=dry_run, as_json=as_json)
-    _leave(stop, report.failures, report.kept + len(report.entries))
+    leave(stop, _codes(report.failures), report.kept + len(report.entries))
 
 
 @data.command(
@@ -221,7 +221,7 @@ def validate(
     settings = console.start(context, jobs=jobs)
     from antiphon.data.validating import report_lines, validate
 
-    with _long_run("validating", settings, retry_failed=retry_failed) as (stop, run):
+    with long_run("validating", settings, retry_failed=retry_failed) as (stop, run):
         validation = validate(manifest, run, _limits(settings), read_audio=not quick)
     if as_json:
         found = {"is_sound": validation.is_sound, **asdict(validation)}
@@ -275,7 +275,7 @@ def caption(
     read_manifest(manifest)  # before a model is loaded for nothing
     with (
         nullcontext() if chosen.load is None else hosted(chosen.load) as engine,
-        _long_run(
+        long_run(
             "captioning", settings, retry_failed=retry_failed, has_model=engine is not None
         ) as (stop, run),
     ):
@@ -305,7 +305,7 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 
 @contextmanager
-def _long_run(
+def long_run(
     verb: str, settings: Settings, *, retry_failed: bool, has_model: bool = False
 ) -> Iterator[tuple[StopRequest, RunOptions]]:
     """How items are worked on: with progress, until somebody asks to stop."""
@@ -351,7 +351,7 @@ def _end(report: Report, stop: StopRequest, *, as_json: bool) -> None:
 
         listed = failures_of(report.output)
         console.note(f"all failures are in {listed}; --retry-failed tries them again")
-    _leave(stop, report.failures, report.clips)
+    leave(stop, _codes(report.failures), report.clips)
 
 
 def _show_cleaned(report: CleanReport, *, dry_run: bool, as_json: bool) -> None:
@@ -387,9 +387,14 @@ def _show_failures(failures: Sequence[Problem]) -> None:
         console.note(f"error: {reason if one.name in reason else f'{one.name}: {reason}'}")
 
 
-def _leave(stop: StopRequest, failures: Sequence[Problem], went_well: int) -> None:
+def _codes(failures: Sequence[Problem]) -> list[int]:
+    return [one.exit_code for one in failures]
+
+
+def leave(stop: StopRequest, failures: Sequence[int], went_well: int) -> None:
+    """End with the code that goes with what was done; `failures` have codes of their own."""
     if stop.exit_code is not None:
         raise typer.Exit(stop.exit_code)
     if failures:
         code = console.EXIT_FINISHED_WITH_FAILURES
-        raise typer.Exit(code if went_well else failures[0].exit_code)
+        raise typer.Exit(code if went_well else failures[0])

@@ -25,6 +25,7 @@ from antiphon.cli import (
     console,
     convert,
     data,
+    data_corpus,
     demo,
     describe,
     generate,
@@ -77,6 +78,12 @@ for _command, _in_short, _examples in (
     (health.doctor, "Check this installation.", health.EXAMPLES),
 ):
     app.command(short_help=_in_short, epilog=_examples)(_command)
+data.data.command(
+    short_help="Arranged pieces with exact truth.", epilog=data_corpus.SYNTHESIZE_EXAMPLES
+)(data_corpus.synthesize)
+data.data.command(short_help="Recordings to codes.", epilog=data_corpus.PREPROCESS_EXAMPLES)(
+    data_corpus.preprocess
+)
 app.add_typer(data.data)
 app.add_typer(train.train)
 app.add_typer(models.models)

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Literal
 
 from antiphon import audio
 from antiphon.arrange import arrange
@@ -26,7 +25,7 @@ from antiphon.plain import read_json, write_json
 from antiphon.score import Score
 from antiphon.synth import FluidSynthPlayer, fit_length, render
 
-Renderer = Literal["synth", "fluidsynth"]
+RENDERERS = ("synth", "fluidsynth")
 MANIFEST_NAME, LEDGER_NAME = "manifest.parquet", ".synthesize.jsonl"
 MAX_SECONDS = 600.0
 _SHORT_SECONDS = 12.0
@@ -51,7 +50,7 @@ class Recipe:
     seconds: float = 30.0
     sample_rate: int = 32_000
     channels: int = 1
-    renderer: Renderer = "synth"
+    renderer: str = "synth"
     soundfont: Path | None = None
     genres: tuple[str, ...] = GENRES
 
@@ -65,6 +64,10 @@ class Recipe:
         for genre in self.genres:
             if genre not in GENRES:
                 raise ConfigError(f"genre {genre!r} is not known; expected some of {GENRES}")
+        if self.renderer not in RENDERERS:
+            raise ConfigError(
+                f"renderer is {self.renderer!r}; expected one of {', '.join(RENDERERS)}"
+            )
         if self.soundfont is not None and self.renderer != "fluidsynth":
             raise ConfigError("a soundfont is for FluidSynth; expected the renderer fluidsynth")
 

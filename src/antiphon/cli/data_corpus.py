@@ -1,0 +1,126 @@
+"""`antiphon data synthesize` and `preprocess`: music with exact truth, and music as codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from antiphon.cli import console
+from antiphon.cli.data import AsJson, Jobs, ManifestPath, RetryFailed, leave, long_run
+
+SYNTHESIZE_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon data synthesize --count 1000 --output-dir corpus/\n"
+    "    antiphon data synthesize --count 200 --seed 7 --genre jazz --genre funk --output-dir jf/\n"
+    "    antiphon data synthesize --count 1000 --renderer fluidsynth --soundfont F.sf3 "
+    "--output-dir c/\n\n"
+    "DIR/manifest.parquet has a row for each piece; its score lies beside its sound. The same seed "
+    "gives the same pieces; a larger count adds to them."
+)
+
+PREPROCESS_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon data preprocess m.parquet --codec runs/codec/codec/ --output-dir codes/\n"
+    "    antiphon data preprocess m.parquet --codec encodec_24khz/ --codebooks 8 --output-dir c8/\n"
+    "\n"
+    "DIR holds Parquet shards; each says in its footer which codec it is of. Run the same command "
+    "again after an interruption, or when the manifest changed. Exit code 3: finished, but some "
+    "clips could not be read."
+)
+
+
+def synthesize(
+    context: typer.Context,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many pieces.")],
+    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where they go.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other pieces.")] = 0,
+    duration: Annotated[float, typer.Option(metavar="SECONDS", help="Of each piece.")] = 30.0,
+    sample_rate: Annotated[int, typer.Option(metavar="HZ")] = 32_000,
+    channels: Annotated[int, typer.Option(metavar="N", help="1 or 2.")] = 1,
+    genre: Annotated[
+        list[str] | None, typer.Option(metavar="G", help="Only these; may be repeated.")
+    ] = None,
+    renderer: Annotated[
+        str, typer.Option(metavar="NAME", help="synth, our own, or fluidsynth.")
+    ] = "synth",
+    soundfont: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For fluidsynth: .sf2 or .sf3.")
+    ] = None,
+    jobs: Jobs = None,
+    retry_failed: RetryFailed = False,
+    as_json: AsJson = False,
+) -> None:
+    """Arrange pieces, play them and write down what is true of each: score, tempo, key, metre,
+    instruments, and a caption that says nothing else."""
+    settings = console.start(context, jobs=jobs)
+    from antiphon.controls import GENRES
+    from antiphon.data.synthesizing import MANIFEST_NAME, Recipe
+    from antiphon.data.synthesizing import synthesize as make
+
+    recipe = Recipe(
+        count,
+        seed,
+        duration,
+        sample_rate,
+        channels,
+        renderer,
+        soundfont,
+        tuple(genre or GENRES),
+    )
+    with long_run("synthesizing", settings, retry_failed=retry_failed) as (stop, run):
+        result = make(recipe, output_dir, run)
+    made, failed = len(result.records), result.failures
+    for outcome in failed:
+        console.note(f"error: {outcome.name}: {outcome.error}")
+    manifest = output_dir / MANIFEST_NAME
+    if as_json:
+        done = {"output": str(manifest), "pieces": made, "failed": len(failed)}
+        console.print_json(json.dumps(done))
+    elif result.is_complete:
+        console.print_text(str(manifest))
+    console.note(f"{made:,} of {count:,} pieces, {made * duration / 3600:.1f} h")
+    leave(stop, [outcome.exit_code for outcome in failed], made)
+
+
+def preprocess(
+    context: typer.Context,
+    manifest: ManifestPath,
+    codec: Annotated[Path, typer.Option(metavar="DIR", help="EnCodec, MusicGen, or our own.")],
+    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the shards go.")],
+    codebooks: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="The first K, where there is a choice.")
+    ] = None,
+    jobs: Jobs = None,
+    retry_failed: RetryFailed = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encode every clip of a manifest, with its caption, controls and score."""
+    settings = console.start(context, jobs=jobs)
+    from antiphon.data.manifest import read_manifest
+    from antiphon.data.preprocessing import Coding
+    from antiphon.data.preprocessing import preprocess as encode
+
+    found = read_manifest(manifest)
+    coding = Coding(codec, settings.cache / "graphs", codebooks)
+    with long_run("encoding", settings, retry_failed=retry_failed) as (stop, run):
+        done = encode(found, coding, output_dir, run)
+    for failure in done.unread:
+        console.note(f"error: {failure.id}: {failure.reason}")
+    for outcome in done.result.failures:
+        console.note(f"error: {outcome.name}: {outcome.error}")
+    if as_json:
+        said = {
+            "output": str(output_dir),
+            "clips": done.clips,
+            "seconds": done.seconds,
+            "failed": len(done.unread) + len(done.result.failures),
+        }
+        console.print_json(json.dumps(said))
+    elif done.result.is_complete:
+        console.print_text(str(output_dir))
+    console.note(f"{done.clips:,} of {len(found.clips):,} clips, {done.seconds / 3600:.2f} h")
+    codes = [1] * len(done.unread) + [outcome.exit_code for outcome in done.result.failures]
+    leave(stop, codes, done.clips)
