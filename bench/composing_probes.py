@@ -190,9 +190,9 @@ def codec(folder: Path, cores: int) -> dict[str, float]:
     import numpy as np
 
     from antiphon import settings
-    from antiphon.compose.codecs.encodec import load_codec
+    from antiphon.compose.codecs.opening import open_codec
 
-    model = load_codec(folder, cache=settings.load().cache / "graphs", threads=cores)
+    model = open_codec(folder, cache=settings.load().cache / "graphs", threads=cores)
     seconds = 10
     frames = seconds * model.frame_rate
     codes = np.random.default_rng(0).integers(0, model.codebook_size, (model.codebooks, frames))

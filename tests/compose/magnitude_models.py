@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from antiphon.compose.codecs.magnitude import MagnitudeConfig
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.train.magnitude_model import MagnitudeModel
 
 SMALL = MagnitudeConfig(

@@ -16,9 +16,10 @@ from transformers import EncodecConfig, EncodecModel
 
 from antiphon.compose.checkpoint import read_codec_config
 from antiphon.compose.codecs import AudioCodec, Codes, Samples, StereoCodec
-from antiphon.compose.codecs.encodec import EncodecCodec, load_codec
+from antiphon.compose.codecs.encodec import EncodecCodec
 from antiphon.compose.codecs.encodec_graph import WEIGHT_NORMS
 from antiphon.compose.codecs.encodec_layers import decoder, shapes
+from antiphon.compose.codecs.opening import open_codec
 from antiphon.errors import ConfigError, EngineError, ModelError
 
 pytestmark = pytest.mark.unit
@@ -57,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, Mad
         folder = tmp_path_factory.mktemp(kind)
         model = random_model(SMALL[kind])
         model.save_pretrained(folder)
-        result[kind] = Made(folder, model, load_codec(folder, cache=cache))
+        result[kind] = Made(folder, model, open_codec(folder, cache=cache))
     return result
 
 
@@ -230,7 +231,7 @@ def test_several_streams_do_not_meet(made: dict[str, Made]) -> None:
 
 def test_a_bandwidth_chooses_codebooks(made: dict[str, Made], cache: Path) -> None:
     whole = made["24khz"]
-    narrow = load_codec(whole.folder, cache=cache, bandwidth_kbps=0.4)
+    narrow = open_codec(whole.folder, cache=cache, bandwidth_kbps=0.4)
     assert (narrow.codebooks, whole.codec.codebooks) == (1, 4)
     waveform = noise(narrow, 777)
     codes = narrow.encode(waveform)
@@ -241,7 +242,7 @@ def test_a_bandwidth_chooses_codebooks(made: dict[str, Made], cache: Path) -> No
 
 def test_a_bandwidth_that_is_not_offered(made: dict[str, Made], cache: Path) -> None:
     with pytest.raises(ConfigError, match=r"no bandwidth of 2 kbit/s; expected one of 0\.4, 1\.5"):
-        load_codec(made["24khz"].folder, cache=cache, bandwidth_kbps=2)
+        open_codec(made["24khz"].folder, cache=cache, bandwidth_kbps=2)
 
 
 def test_stereo_is_two_sides_whose_codebooks_alternate(made: dict[str, Made]) -> None:
@@ -264,7 +265,7 @@ def test_a_side_of_stereo_is_mono(made: dict[str, Made]) -> None:
 
 
 def test_inside_of_a_musicgen(made: dict[str, Made], cache: Path, tmp_path: Path) -> None:
-    codec = load_codec(as_musicgen(made["32khz"].folder, tmp_path / "musicgen"), cache=cache)
+    codec = open_codec(as_musicgen(made["32khz"].folder, tmp_path / "musicgen"), cache=cache)
     codes = some_codes(codec, 20)
     assert np.array_equal(codec.decode(codes), made["32khz"].codec.decode(codes))
 
@@ -289,7 +290,7 @@ def test_other_names_of_weight_norm(
         old = made["24khz"].model.state_dict()
         change |= {n: None for n in old if ".parametrizations." in n}
     folder = rewrite(made["24khz"].folder, tmp_path / "renamed", change)
-    codec = load_codec(folder, cache=cache)
+    codec = open_codec(folder, cache=cache)
     codes = some_codes(codec, 30)
     assert np.abs(codec.decode(codes) - made["24khz"].codec.decode(codes)).max() <= EXACT
 
@@ -312,14 +313,14 @@ def test_a_checkpoint_that_does_not_fit(
 ) -> None:
     folder = rewrite(made["24khz"].folder, tmp_path / "damaged", {name: values})
     with pytest.raises(ModelError, match=match):
-        load_codec(folder, cache=tmp_path / "cache")
+        open_codec(folder, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()  # before anything is computed
 
 
 def test_a_codebook_of_another_width(tmp_path: Path) -> None:
     EncodecConfig(**SMALL["24khz"] | {"codebook_dim": 8}).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="codebook_dim is 8; expected the hidden_size, 16"):
-        load_codec(tmp_path, cache=tmp_path / "cache")
+        open_codec(tmp_path, cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -377,5 +378,5 @@ def test_the_tensors_are_those_of_transformers(kind: str, tmp_path: Path) -> Non
 
 def test_the_graphs_are_written_once(made: dict[str, Made], cache: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.onnx")}
-    load_codec(made["32khz"].folder, cache=cache)
+    open_codec(made["32khz"].folder, cache=cache)
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.onnx")} == before

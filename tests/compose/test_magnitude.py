@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tracemalloc
 from dataclasses import dataclass
@@ -14,15 +15,19 @@ from encodec_models import rewrite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from magnitude_models import SINES_HZ, SMALL, sine, trained_model
+from safetensors.torch import load_file, save_file
+from t5_models import tiny_musicgen
 
 from antiphon.compose.codecs import Codes, Samples, StereoCodec, magnitude
-from antiphon.compose.codecs.magnitude import (
-    MagnitudeCodec,
-    MagnitudeConfig,
-    load_magnitude_codec,
-    read_magnitude_config,
-)
-from antiphon.compose.codecs.magnitude_graph import CODEBOOKS
+from antiphon.compose.codecs.magnitude import MagnitudeCodec
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig, read_magnitude_config
+from antiphon.compose.codecs.magnitude_graph import CODEBOOKS, shapes
+from antiphon.compose.codecs.opening import open_codec
+from antiphon.compose.composer import load_composer
+from antiphon.compose.conversion.export import export
+from antiphon.compose.loading import LoadOptions
+from antiphon.compose.requests import Request
+from antiphon.controls import Controls
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.train.magnitude_model import MagnitudeModel
 
@@ -44,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("codec")
     model = trained_model()
     model.save(folder)
-    return Made(folder, model, load_magnitude_codec(folder, cache=folder / "cache"))
+    return Made(folder, model, open_codec(folder, cache=folder / "cache"))
 
 
 def some_codes(codec: MagnitudeCodec, frames: int, seed: int = 0) -> Codes:
@@ -108,7 +113,7 @@ def test_a_published_size_equals_torch(tmp_path: Path) -> None:
     model.quantiser.codebooks.normal_(generator=torch.Generator().manual_seed(0))
     model.quantiser.started.fill_(True)
     model.save(tmp_path)
-    codec = load_magnitude_codec(tmp_path, cache=tmp_path / "cache")
+    codec = open_codec(tmp_path, cache=tmp_path / "cache")
     waveform = tune(16_000)
     with torch.no_grad():
         expected = model.encode(torch.from_numpy(waveform))[0]
@@ -272,7 +277,7 @@ def test_what_is_no_sound_and_no_code(made: Made) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"model_type": "encodec"}, "model_type is 'encodec'; expected 'antiphon_magnitude'"),
+        ({"model_type": "vorbis"}, "is of the kind 'vorbis', not a composer"),
         ({"model_type": None}, "model_type is None"),
         ({"window": 255}, "window is 255 and stft_hop 40; expected even numbers"),
         ({"stft_hop": 130}, "stft_hop 130; expected even numbers, the hop at most half"),
@@ -293,7 +298,7 @@ def test_a_config_that_is_not_accepted(
     values = json.loads((made.folder / "config.json").read_text()) | change
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(ModelError, match=match) as caught:
-        load_magnitude_codec(tmp_path, cache=tmp_path / "cache")
+        open_codec(tmp_path, cache=tmp_path / "cache")
     assert str(tmp_path) in str(caught.value)
 
 
@@ -324,16 +329,48 @@ def test_weights_that_do_not_fit(
 ) -> None:
     folder = rewrite(made.folder, tmp_path / "damaged", {name: values})
     with pytest.raises(ModelError, match=match):
-        load_magnitude_codec(folder, cache=tmp_path / "cache")
+        open_codec(folder, cache=tmp_path / "cache")
 
 
 def test_a_folder_that_is_not_whole(made: Made, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"has no config\.json"):
-        load_magnitude_codec(tmp_path, cache=tmp_path / "cache")
+        open_codec(tmp_path, cache=tmp_path / "cache")
     (tmp_path / "config.json").write_bytes((made.folder / "config.json").read_bytes())
     with pytest.raises(ModelError, match=r"has no model\.safetensors"):
-        load_magnitude_codec(tmp_path, cache=tmp_path / "cache")
+        open_codec(tmp_path, cache=tmp_path / "cache")
     weights = (made.folder / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(ModelError, match="no whole safetensors file"):
-        load_magnitude_codec(tmp_path, cache=tmp_path / "cache")
+        open_codec(tmp_path, cache=tmp_path / "cache")
+
+
+def test_a_musicgen_may_have_a_magnitude_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTIPHON_CACHE", str(tmp_path / "cache"))
+    tiny_musicgen(tmp_path)
+    config = dataclasses.replace(SMALL, codebooks=4, codebook_size=64)
+    model = MagnitudeModel(config)
+    with torch.no_grad():
+        model.quantiser.codebooks.normal_()
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors = {name: t for name, t in tensors.items() if not name.startswith("audio_encoder.")}
+    state = model.state_dict()
+    tensors |= {f"audio_encoder.{name}": state[name].contiguous() for name in shapes(config)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    values = json.loads((tmp_path / "config.json").read_text())
+    values["audio_encoder"] = config.values()
+    (tmp_path / "config.json").write_text(json.dumps(values))
+
+    composer = load_composer(tmp_path, LoadOptions("fp32", 1))
+    assert composer.sample_rate == 16_000
+    (piece, beside) = composer.compose(
+        [Request(prompt, 1, Controls(duration_seconds=1.013)) for prompt in ("jazz", "folk")]
+    )
+    assert piece.waveform.samples.shape == beside.waveform.samples.shape == (1, 16_208)
+    assert np.isfinite(piece.waveform.samples).all()
+    assert np.abs(piece.waveform.samples).max() > 1e-3
+    again = composer.generate("jazz", duration_seconds=1.013, seed=1)
+    np.testing.assert_array_equal(again.waveform.samples, piece.waveform.samples)
+    with pytest.raises(ModelError, match="has a magnitude codec; expected an EnCodec for this"):
+        export(tmp_path, tmp_path / "exported")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from antiphon.compose.codecs.magnitude import MagnitudeConfig
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.magnitude_graph import CODEBOOKS, shapes
 from antiphon.compose.codecs.phase import analyse, margin
 from antiphon.errors import EngineError, ModelError

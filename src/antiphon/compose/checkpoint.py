@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon.compose.codecs.magnitude_config import MODEL_TYPE as MAGNITUDE
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig, magnitude_config
 from antiphon.compose.config_values import ConfigValues
 from antiphon.errors import ModelError
 
+CODEC_PART = "audio_encoder."  # before the names of the codec's tensors in a MusicGen
 MUSICGEN_TYPES = ("musicgen", "musicgen_melody")
 # Positions are sinusoids, of which there are as many as one likes: more than 30 s of any codec, a
 # melody and the longest text take.
@@ -156,7 +159,7 @@ class MusicGenConfig:
     """A whole MusicGen: text encoder, codec, decoder."""
 
     text: TextConfig
-    codec: CodecConfig
+    codec: CodecConfig | MagnitudeConfig
     decoder: DecoderConfig
     chroma_bins: int | None
     """Pitch classes of the melody that a checkpoint is conditioned on; None: it knows no melody."""
@@ -213,12 +216,20 @@ def read_values(folder: Path) -> dict[str, object]:
     return ConfigValues.load(folder).values()
 
 
-def read_codec_config(folder: Path) -> CodecConfig:
-    """The codec of a MusicGen or EnCodec folder. Raises ModelError as `read_config` does."""
+def read_codec_config(folder: Path) -> CodecConfig | MagnitudeConfig:
+    """The codec of a folder, by itself or the part of a MusicGen. Raises ModelError as
+    `read_config` does."""
     config = ConfigValues.load(folder)
-    if config.get("model_type", str, "") == "encodec":
+    if config.get("model_type", str, "") in ("encodec", MAGNITUDE):
         return _codec_config(config)
     return read_config(folder).codec
+
+
+def encodec_of(codec: CodecConfig | MagnitudeConfig, folder: Path) -> CodecConfig:
+    """The codec of `folder`, for what is done with EnCodec alone: ModelError for another."""
+    if not isinstance(codec, CodecConfig):
+        raise ModelError(f"{folder} has a magnitude codec; expected an EnCodec for this")
+    return codec
 
 
 def read_text_config(folder: Path) -> TextConfig:
@@ -276,7 +287,13 @@ def _text_config(config: ConfigValues) -> TextConfig:
     return text
 
 
-def _codec_config(config: ConfigValues) -> CodecConfig:
+def _codec_config(config: ConfigValues) -> CodecConfig | MagnitudeConfig:
+    if config.get("model_type", str, "encodec") == MAGNITUDE:
+        return magnitude_config(config)
+    return _encodec_config(config)
+
+
+def _encodec_config(config: ConfigValues) -> CodecConfig:
     config.expect("model_type", "encodec", "encodec")
     config.expect("norm_type", "weight_norm", "weight_norm")
     config.expect("normalize", False, False)

@@ -21,7 +21,7 @@ class ConfigValues:
 
     def __init__(self, values: Mapping[str, object], where: str) -> None:
         self._values = values
-        self._where = where
+        self.where = where
 
     @classmethod
     def load(cls, folder: Path) -> ConfigValues:
@@ -54,7 +54,7 @@ class ConfigValues:
         values = self._values.get(name)
         if not isinstance(values, dict):
             self.refuse(name, "names with values")
-        return ConfigValues(cast("Mapping[str, object]", values), f"{self._where}, {name}")
+        return ConfigValues(cast("Mapping[str, object]", values), f"{self.where}, {name}")
 
     def get(self, name: str, kind: type[T], default: T) -> T:
         value = self._values.get(name, default)
@@ -88,6 +88,4 @@ class ConfigValues:
             self.refuse(name, repr(expected))
 
     def refuse(self, name: str, expected: str) -> NoReturn:
-        raise ModelError(
-            f"{self._where}: {name} is {self._values.get(name)!r}; expected {expected}"
-        )
+        raise ModelError(f"{self.where}: {name} is {self._values.get(name)!r}; expected {expected}")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon import settings, threads
-from antiphon.compose.checkpoint import MusicGenConfig, read_config
+from antiphon.compose.checkpoint import CodecConfig, MusicGenConfig, read_config
 from antiphon.compose.codecs import StereoCodec
-from antiphon.compose.codecs.encodec import load_codec
+from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.conversion.exported import Exported, open_exported, read_exported
 from antiphon.compose.engines import DecoderEngine
 from antiphon.compose.graphs import PRECISIONS, Precision
@@ -57,7 +57,7 @@ def load_musicgen(
         return _exported(folder, exported, config, options, count)
     cache = (cache or settings.load().cache) / GRAPHS
     # First what is small: it is refused before anything large is prepared.
-    mono = load_codec(folder, cache=cache, codebooks=_codebooks(config))
+    mono = open_codec(folder, cache=cache, codebooks=_codebooks(config))
     codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
     if options.device in (None, "cpu"):
         language = _on_processor(folder, config, options, cache, count, on_layer)
@@ -173,10 +173,11 @@ def _codebooks(config: MusicGenConfig) -> int:
     """
     codec, decoder = config.codec, config.decoder
     wanted = decoder.codebooks // decoder.channels
-    if wanted > codec.codebooks() or decoder.card > codec.codebook_size:
+    offered = codec.codebooks() if isinstance(codec, CodecConfig) else codec.codebooks
+    if wanted > offered or decoder.card > codec.codebook_size:
         raise ModelError(
             f"the decoder writes {wanted} codebooks of {decoder.card} codes for each channel, and "
-            f"the codec has {codec.codebooks()} of {codec.codebook_size}; expected a decoder and a "
+            f"the codec has {offered} of {codec.codebook_size}; expected a decoder and a "
             "codec that belong together"
         )
     return wanted

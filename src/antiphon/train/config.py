@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from antiphon.compose.codecs.magnitude import MagnitudeConfig
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.options import suggestion
 from antiphon.errors import ConfigError
 from antiphon.plain import read_json

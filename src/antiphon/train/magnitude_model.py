@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from antiphon.analysis.mel import mel_filters
 from antiphon.compose.codecs import magnitude_graph
-from antiphon.compose.codecs.magnitude import MagnitudeConfig, read_magnitude_config
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig, read_magnitude_config
 from antiphon.compose.codecs.magnitude_graph import DECODER_KERNEL, EXPANSION, KERNEL, LOUDEST_LOG
 from antiphon.compose.codecs.phase import margin
 from antiphon.compose.config_values import CONFIG_NAME
@@ -312,7 +312,7 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
         return (magnitudes + self.config.log_floor).log()
 
     def save(self, folder: Path) -> None:
-        """Write config.json and model.safetensors, for `load` and `load_magnitude_codec`.
+        """Write config.json and model.safetensors, for `load` and `open_codec`.
 
         Raises EngineError before the quantiser has started, StorageError.
         """

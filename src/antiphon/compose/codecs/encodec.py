@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from antiphon.compose.checkpoint import CodecConfig, read_codec_config
+from antiphon.compose.checkpoint import CODEC_PART, CodecConfig
 from antiphon.compose.codecs import (
     DecodingStream,
     Samples,
@@ -28,26 +28,25 @@ from antiphon.compose.patterns import Codes
 from antiphon.compose.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
 from antiphon.errors import ConfigError, EngineError
 
-_PREFIX = "audio_encoder."  # of the codec inside a MusicGen
 _LONGEST_FRAMES = 50  # computed at a time: 8 MB for each of the largest arrays at 32 kHz
 
 
-def load_codec(
+def load_encodec(
     folder: Path,
+    config: CodecConfig,
     *,
     cache: Path,
     threads: int = 1,
     bandwidth_kbps: float | None = None,
     codebooks: int | None = None,
 ) -> EncodecCodec:
-    """The codec of a MusicGen or EnCodec folder; `cache` keeps its graphs.
+    """The codec of a folder, by itself or the part of a MusicGen; `cache` keeps its graphs.
 
     `bandwidth_kbps`, or their number, chooses how many codebooks are used, the first ones: those
     of the widest bandwidth for None.
     Raises ConfigError for a bandwidth that is not offered, ModelError for a checkpoint that is
     none, StorageError.
     """
-    config = read_codec_config(folder)
     if bandwidth_kbps is not None and bandwidth_kbps not in config.bandwidths_kbps:
         offered = ", ".join(f"{kbps:g}" for kbps in config.bandwidths_kbps)
         raise ConfigError(
@@ -56,8 +55,8 @@ def load_codec(
         )
     files = weight_files(folder)
     with Weights(files) as everything:
-        inside = any(name.startswith(_PREFIX) for name in everything)
-        weights = everything.below(_PREFIX) if inside else everything
+        inside = any(name.startswith(CODEC_PART) for name in everything)
+        weights = everything.below(CODEC_PART) if inside else everything
         norm = encodec_graph.weight_norm(weights, config)
         weights.require(encodec_layers.shapes(config, norm))
         content = fingerprint(files, cache / FINGERPRINTS_NAME)

@@ -11,13 +11,13 @@ L latent width.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from antiphon.compose.checkpoint import CODEC_PART
 from antiphon.compose.codecs import (
     DecodingStream,
     Samples,
@@ -25,98 +25,27 @@ from antiphon.compose.codecs import (
     check_waveform,
     magnitude_graph,
 )
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.phase import AHEAD_FRAMES, BLOCK_FRAMES, PhaseStream, analyse, margin
-from antiphon.compose.config_values import CONFIG_NAME, ConfigValues
 from antiphon.compose.graphs import kept, open_graph
 from antiphon.compose.patterns import Codes
 from antiphon.compose.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
-from antiphon.errors import ConfigError, EngineError, ModelError
+from antiphon.errors import EngineError
 
-MODEL_TYPE = "antiphon_magnitude"
 _PIECE_FRAMES = 50  # code frames encoded at a time
-_MOST_ITERATIONS = 1000
 
 
-@dataclass(frozen=True)
-class MagnitudeConfig:
-    """The fields of a codec's config.json, beside its model_type."""
+def load_magnitude_codec(
+    folder: Path, config: MagnitudeConfig, *, cache: Path, threads: int = 1
+) -> MagnitudeCodec:
+    """The codec of a folder, by itself or the part of a MusicGen; `cache` keeps its graphs.
 
-    sample_rate: int = 16_000
-    window: int = 1024
-    """Samples of a Hann window of the STFT, 64 ms."""
-    stft_hop: int = 160
-    """Samples, 10 ms."""
-    frames_per_code: int = 4
-    """STFT frames that share their codes."""
-    codebooks: int = 4
-    codebook_size: int = 1024
-    width: int = 288
-    encoder_blocks: int = 3
-    decoder_blocks: int = 5
-    latent_width: int = 64
-    log_floor: float = 1e-3
-    """Added to magnitudes before the logarithm: -108 dB of a full-scale sine."""
-    griffin_lim_iterations: int = 32
-
-    def __post_init__(self) -> None:
-        """Raise ConfigError for a value out of range."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not 0 < value < float("inf"):
-                raise ConfigError(f"{field.name} is {value!r}; expected more than 0")
-        if self.window % 2 or self.stft_hop % 2 or self.stft_hop > self.window // 2:
-            raise ConfigError(
-                f"window is {self.window} and stft_hop {self.stft_hop}; expected even numbers, "
-                "the hop at most half the window"
-            )
-        if self.sample_rate % self.hop:
-            raise ConfigError(
-                f"sample_rate is {self.sample_rate}; expected a multiple of the {self.hop} samples "
-                "of a code frame"
-            )
-        if self.griffin_lim_iterations > _MOST_ITERATIONS:
-            raise ConfigError(
-                f"griffin_lim_iterations is {self.griffin_lim_iterations}; "
-                f"expected at most {_MOST_ITERATIONS}"
-            )
-
-    @property
-    def hop(self) -> int:
-        """Samples per code frame."""
-        return self.stft_hop * self.frames_per_code
-
-    @property
-    def bins(self) -> int:
-        """Of a spectrum."""
-        return self.window // 2 + 1
-
-    def values(self) -> dict[str, object]:
-        """What config.json holds."""
-        return {"model_type": MODEL_TYPE, **asdict(self)}
-
-
-def read_magnitude_config(folder: Path) -> MagnitudeConfig:
-    """The config.json of a codec. Raises ModelError for one that is missing or not accepted."""
-    values = ConfigValues.load(folder)
-    values.expect("model_type", MODEL_TYPE, None)
-    known = asdict(MagnitudeConfig())
-    for name in values.values().keys() - known.keys() - {"model_type"}:
-        values.refuse(name, f"none of that name; known are {', '.join(known)}")
-    given = {name: values.get(name, type(value), value) for name, value in known.items()}
-    try:
-        return MagnitudeConfig(**given)
-    except ConfigError as error:
-        raise ModelError(f"{folder / CONFIG_NAME}: {error}") from error
-
-
-def load_magnitude_codec(folder: Path, *, cache: Path, threads: int = 1) -> MagnitudeCodec:
-    """The codec of a folder with config.json and model.safetensors; `cache` keeps its graphs.
-
-    Raises ModelError for a folder that holds none, StorageError.
+    Raises ModelError for a folder that holds no such tensors, StorageError.
     """
-    config = read_magnitude_config(folder)
     files = weight_files(folder)
-    with Weights(files) as weights:
+    with Weights(files) as everything:
+        inside = any(name.startswith(CODEC_PART) for name in everything)
+        weights = everything.below(CODEC_PART) if inside else everything
         weights.require(magnitude_graph.shapes(config))
         content = fingerprint(files, cache / FINGERPRINTS_NAME)
         graphs = kept(

@@ -16,7 +16,7 @@ from antiphon.compose.graphs import GraphWriter
 from antiphon.compose.weights import Weights
 
 if TYPE_CHECKING:
-    from antiphon.compose.codecs.magnitude import MagnitudeConfig
+    from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 
 KERNEL = 7  # code frames a block sees
 DECODER_KERNEL = 5  # code frames the decoder's first layer sees

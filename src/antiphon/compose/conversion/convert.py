@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.compose.checkpoint import (
+    encodec_of,
     musicgen_config,
     read_codec_config,
     read_config,
@@ -179,7 +180,7 @@ def _require_whole(folder: Path) -> None:
 
 
 def _require_codec(weights: Weights, folder: Path) -> None:
-    config = read_codec_config(folder)
+    config = encodec_of(read_codec_config(folder), folder)
     weights.require(encodec_layers.shapes(config, weight_norm(weights, config)))
 
 
@@ -205,7 +206,7 @@ def _from_audiocraft(source: Path, parts: _Parts, stack: ExitStack) -> _Plan:
         codec_tensors = {names[name]: tensor for name, tensor in own.tensors.items()}
     else:
         codec_folder = parts.codec_folder(pretrained)
-        described = read_codec_config(codec_folder)
+        described = encodec_of(read_codec_config(codec_folder), codec_folder)
         offered = frozenset(map(described.codebooks, described.bandwidths_kbps))
         codec_config, codec_tensors = _codec(codec_folder, stack)
     config = audiocraft.musicgen_config(lm, text_config, codec_config, offered)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon import __version__
-from antiphon.compose.checkpoint import read_config, read_values
+from antiphon.compose.checkpoint import encodec_of, read_config, read_values
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.conversion.convert import TOKENIZER_FILES
 from antiphon.compose.conversion.exported import (
@@ -114,6 +114,8 @@ def export(
             f"{checkpoint} is an exported folder already, at {exported.precision}; expected "
             "--format transformers, or the checkpoint it was made from"
         )
+    if format == "onnx":
+        encodec_of(read_config(checkpoint).codec, checkpoint)
     show = on_progress or (lambda stage, done, total: None)
     with whole_folder(output) as folder:
         parity = _written(checkpoint, folder, format, precision, exported, threads, show)

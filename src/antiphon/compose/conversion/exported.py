@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.checkpoint import MusicGenConfig, encodec_of
 from antiphon.compose.codecs import encodec_layers
 from antiphon.compose.codecs.encodec import EncodecCodec
 from antiphon.compose.engines.onnx import OnnxDecoder
@@ -120,5 +120,5 @@ def open_exported(
             OnnxTextModel(folder / TEXT, threads),
         ),
         engine=OnnxDecoder(folder / DECODER, config, threads),
-        codec=EncodecCodec(config.codec, folder / CODEC, codebooks, threads=1),
+        codec=EncodecCodec(encodec_of(config.codec, folder), folder / CODEC, codebooks, threads=1),
     )

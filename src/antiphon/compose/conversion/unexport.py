@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from antiphon.compose.checkpoint import MusicGenConfig
+from antiphon.compose.checkpoint import MusicGenConfig, encodec_of
 from antiphon.compose.codecs import encodec_layers
 from antiphon.compose.codecs.encodec_graph import WEIGHT_NORMS
 from antiphon.compose.conversion.exported import CODEC, DECODER, TEXT
@@ -75,7 +75,7 @@ def checkpoint_tensors(folder: Path, config: MusicGenConfig, weights: Weights) -
     decoder = config.decoder
     wide = decoder.heads * cached_width(config)
     shapes = config.shapes()
-    codec = encodec_layers.shapes(config.codec, None).items()
+    codec = encodec_layers.shapes(encodec_of(config.codec, folder), None).items()
     shapes |= {f"{_CODEC_PART}{n}": s for n, s in codec if not n.startswith("quantizer.")}
     starts: dict[str, tuple[str, int, int]] = {}
     for label in places:
