@@ -48,6 +48,9 @@ OF_TORCH = {
     "antiphon.compose.engines.torch_block",
     "antiphon.train.checkpoints",
     "antiphon.train.codec",
+    "antiphon.train.composer",
+    "antiphon.train.composer_model",
+    "antiphon.train.exporting",
     "antiphon.train.loop",
     "antiphon.train.magnitude_model",
 }

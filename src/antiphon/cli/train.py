@@ -14,8 +14,7 @@ from antiphon.cli.long_run import StopRequest
 from antiphon.errors import ConfigError, DependencyError
 
 if TYPE_CHECKING:
-    from antiphon.train.config import CodecConfig
-    from antiphon.train.loop import Task
+    from antiphon.train.loop import RunConfig, Task
 
 train = typer.Typer(name="train", help="Train models on your own data; kill and resume at will.")
 
@@ -41,13 +40,22 @@ _Print = Annotated[
 _DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say how large and how long it would be, and end.")
 ]
+_RESUMED = (
+    "Ctrl-C or SIGTERM saves and ends; the same command with --resume auto goes on, and ends with "
+    "the same weights as if nothing had happened."
+)
 _EPILOG = (
     "Examples:\n\n\b\n"
     "    antiphon train codec --config configs/codec/magnitude.yaml data.manifest=m.parquet\n"
     "    antiphon train codec --config c.yaml training.max_steps=500 --resume auto\n"
-    "    antiphon train codec --config c.yaml --print-config\n\n"
-    "Ctrl-C or SIGTERM saves and ends; the same command with --resume auto goes on, and ends with "
-    "the same weights as if nothing had happened."
+    f"    antiphon train codec --config c.yaml --print-config\n\n{_RESUMED}"
+)
+_COMPOSER_EPILOG = (
+    "Examples:\n\n\b\n"
+    "    antiphon train composer --config configs/composer/small.yaml data.codes=codes "
+    "data.codec=codec\n"
+    "    antiphon train composer --config c.yaml model.layers=4 --resume auto\n"
+    f"    antiphon train composer --config c.yaml --dry-run\n\n{_RESUMED}"
 )
 
 
@@ -88,7 +96,38 @@ def codec(
     _run(task, chosen, resume, "seconds", "codec")
 
 
-def _run(task: Task, config: CodecConfig, resume: str | None, unit: str, name: str) -> None:
+@train.command(short_help="A composer: captions and scores to codes.", epilog=_COMPOSER_EPILOG)
+def composer(
+    context: typer.Context,
+    overrides: _Overrides = None,
+    config: _Config = None,
+    resume: _Resume = None,
+    print_config: _Print = False,
+    dry_run: _DryRun = False,
+) -> None:
+    """Train a MusicGen from nothing on codes that `data preprocess` made.
+
+    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, training.log,
+    and at the end the composer itself in composer/, for `generate --model`.
+    """
+    console.start(context)
+    _require_packages()
+    from antiphon.train.config import ComposerConfig, load_config, to_yaml
+
+    chosen = load_config(ComposerConfig, config, overrides or ())
+    if print_config:
+        console.print_text(to_yaml(chosen).rstrip())
+        return
+    from antiphon.train.composer import ComposerTask
+
+    task = ComposerTask(chosen)
+    if dry_run:
+        _say_how_large(task, chosen)
+        return
+    _run(task, chosen, resume, "codes", "composer")
+
+
+def _run(task: Task, config: RunConfig, resume: str | None, unit: str, name: str) -> None:
     from antiphon.train.checkpoints import read_checkpoint
     from antiphon.train.logs import RunLog
     from antiphon.train.loop import find_checkpoint, train
@@ -112,7 +151,7 @@ def _run(task: Task, config: CodecConfig, resume: str | None, unit: str, name: s
     console.print_text(str(output / name))
 
 
-def _say_how_large(task: Task, config: CodecConfig) -> None:
+def _say_how_large(task: Task, config: RunConfig) -> None:
     """Two steps tell the pace; nothing is written."""
     import torch
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from antiphon.compose.checkpoint import DecoderConfig, MusicGenConfig
 from antiphon.compose.decoder_graph import positions
@@ -65,6 +66,7 @@ class Layer(nn.Module):  # type: ignore[misc]  # torch is untyped here
         super().__init__()
         width = config.width
         self.heads = config.heads
+        self.dropout = 0.0  # set in training
         self.self_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.self_out = nn.Linear(width, width, bias=False)
@@ -98,18 +100,24 @@ class Layer(nn.Module):  # type: ignore[misc]  # torch is untyped here
             cache.key[slots.row, :, slots.position] = key.transpose(1, 2)
             cache.value[slots.row, :, slots.position] = value.transpose(1, 2)
             key, value = (kept[:, :, : mask.shape[-1]] for kept in cache)
-        x = x + self.self_out(_attend(query, key, value, mask, causal=mask is None))
+        attended = self.self_out(_attend(query, key, value, mask, causal=mask is None))
+        x = x + self._dropped(attended)
         if text is not None:
             shown = x[: len(text.key)]
             (query,) = self._apart(self.cross_query(self.cross_norm(shown)), 1)
-            added = self.cross_out(_attend(query, *text, text_mask))
+            added = self._dropped(self.cross_out(_attend(query, *text, text_mask)))
             # The others attend to zeros, whose keys and values are zeros: it would add exactly 0.
             x = torch.cat([shown + added, x[len(shown) :]])
-        return x + self.narrow(functional.gelu(self.widen(self.final_norm(x))))
+        return x + self._dropped(self.narrow(functional.gelu(self.widen(self.final_norm(x)))))
 
     def attended_text(self, condition: Tensor) -> KeyValue:
         """condition [X, L, D] -> what the rows attend to at every step, [X, H, L, E]."""
         return KeyValue(*self._apart(self.cross_key_value(condition), 2))
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        if not self.dropout:
+            return x
+        return functional.dropout(x, self.dropout, self.training)
 
     def _apart(self, product: Tensor, count: int) -> Sequence[Tensor]:
         """[R, S, count * D] -> `count` times [R, H, S, E]."""
@@ -135,6 +143,7 @@ class Decoder(nn.Module):  # type: ignore[misc]
     def __init__(self, config: MusicGenConfig) -> None:
         super().__init__()
         self.config = config
+        self.gradient_checkpointing = False  # in training: less memory, a third more to compute
         decoder = config.decoder
         width, codebooks, card = decoder.width, decoder.codebooks, decoder.card
         self.text_projection: nn.Module = nn.Identity()
@@ -290,12 +299,9 @@ class Decoder(nn.Module):  # type: ignore[misc]
         the rest as in `Layer.forward`, of all layers."""
         x = x + self.positions[place]
         for number, layer in enumerate(self.layers):
-            x = layer(
-                x,
-                mask,
-                text[number] if text is not None else None,
-                text_mask,
-                cache[number] if cache is not None else None,
-                slots,
-            )
+            seen = (mask, text[number] if text is not None else None, text_mask)
+            if self.gradient_checkpointing and self.training:
+                x = checkpoint(layer, x, *seen, use_reentrant=False)
+            else:
+                x = layer(x, *seen, cache[number] if cache is not None else None, slots)
         return self.norm(x)

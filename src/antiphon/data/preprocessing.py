@@ -155,6 +155,11 @@ class _Encoding:
         )
 
 
+def checksum_of(codec: Path, cache: Path) -> str:
+    """What tells a codec from others: the hash of its files. Raises ModelError, StorageError."""
+    return fingerprint(weight_files(codec), cache / FINGERPRINTS_NAME)
+
+
 def _read_score(path: Path) -> Score:
     try:
         return Score.from_json(path.read_bytes())
@@ -165,9 +170,8 @@ def _read_score(path: Path) -> Score:
 def _identity(coding: Coding, codec: AudioCodec, scored: bool) -> CodecIdentity:
     if codec.codebook_size > 1 << 16:
         raise EngineError(f"codes run to {codec.codebook_size}; a shard holds numbers of 16 bits")
-    memory = coding.cache / FINGERPRINTS_NAME
     return CodecIdentity(
-        fingerprint(weight_files(coding.codec), memory),
+        checksum_of(coding.codec, coding.cache),
         coding.codec.resolve().name,
         codec.sample_rate,
         codec.channels,

@@ -118,6 +118,10 @@ class Shard:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def licences(self) -> list[str | None]:
+        found: list[str | None] = self._table["licence"].to_pylist()
+        return found
+
     def codes(self, number: int) -> Codes:
         """[K, F]"""
         data = self._table["codes"][number].as_buffer()

@@ -104,6 +104,58 @@ class CodecConfig:
     model: MagnitudeConfig = field(default_factory=MagnitudeConfig)
 
 
+@dataclass(frozen=True)
+class CodesDataConfig:
+    """What a composer learns from: shards of codes, and what of them it is told.
+
+    `lengths` are crop lengths in seconds, each held for an equal part of the run. A caption is
+    dropped whole, and so is the score, each by its own chance; controls are added to a caption as
+    text, each of them left out by a chance of its own.
+    """
+
+    codes: str = ""
+    codec: str = ""
+    """The folder of the codec that the codes are of."""
+    lengths: tuple[float, ...] = (5.0, 10.0)
+    text_dropout: float = 0.12
+    score_dropout: float = 0.2
+    controls_share: float = 0.5
+    control_dropout: float = 0.15
+
+
+@dataclass(frozen=True)
+class ComposerModelConfig:
+    """A MusicGen from nothing: its decoder, a small T5 for the text, and a score adapter."""
+
+    hidden_size: int = 256
+    layers: int = 6
+    heads: int = 8
+    ffn_size: int = 1024
+    dropout: float = 0.1
+    gradient_checkpointing: bool = False
+    text_width: int = 192
+    text_layers: int = 2
+    text_heads: int = 4
+    text_ffn_size: int = 384
+    vocabulary: int = 2000
+    score_adapter: bool = True
+    adapter_hidden: int = 128
+
+
+@dataclass(frozen=True)
+class ComposerConfig:
+    """`antiphon train composer`."""
+
+    experiment_name: str = "composer"
+    output_dir: str = "runs/${experiment_name}"
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    data: CodesDataConfig = field(default_factory=CodesDataConfig)
+    model: ComposerModelConfig = field(default_factory=ComposerModelConfig)
+
+
 C = TypeVar("C")
 
 

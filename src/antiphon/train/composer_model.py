@@ -1,0 +1,149 @@
+"""A MusicGen to be trained: text encoder, decoder and score adapter, and its loss.
+
+Letters: B batch, K codebooks, F code frames, S steps, L text tokens, D width, V card, W numbers of
+a score frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import T5Config, T5EncoderModel
+
+from antiphon.compose.checkpoint import DecoderConfig, MusicGenConfig, TextConfig
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
+from antiphon.compose.lm import Decoder
+from antiphon.compose.score_adapter import OFFSETS, AdapterConfig
+from antiphon.data.shards import CodecIdentity
+from antiphon.train.config import ComposerModelConfig
+from antiphon.train.loop import Batch, Losses
+
+_DEVIATION = 0.02  # of first weights, as transformers draws MusicGen's
+PAD, END = 0, 1  # token ids of the text
+
+
+class ScoreAdapterModel(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """`compose.score_adapter` in torch; its last layer begins with zeros, so that at first it adds
+    exactly nothing."""
+
+    def __init__(self, config: AdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.read = nn.Linear(config.score_width * len(OFFSETS), config.hidden)
+        self.write = nn.Linear(config.hidden, config.width)
+        nn.init.zeros_(self.write.weight)
+        nn.init.zeros_(self.write.bias)
+
+    def forward(self, frames: Tensor, steps: int) -> Tensor:
+        """Score frames [B, F, W] -> what is added to the embedding of `steps` steps, [B, S, D]."""
+        before, after = -OFFSETS[0], steps + OFFSETS[-1]
+        padded = functional.pad(frames, (0, 0, before, max(0, after - frames.shape[1])))
+        seen = [padded[:, before + offset : before + offset + steps] for offset in OFFSETS]
+        return self.write(functional.gelu(self.read(torch.cat(seen, dim=-1))))
+
+
+class ComposerModel(nn.Module):  # type: ignore[misc]
+    """Gives losses of a batch; see `composer.ComposerTask` for what is in it."""
+
+    def __init__(
+        self, config: ComposerModelConfig, codec: CodecIdentity, positions: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.musicgen = musicgen_config(config, codec, positions)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.text_encoder = T5EncoderModel(_t5_config(config))
+            self.decoder = Decoder(self.musicgen)
+            self.decoder.apply(_draw)
+            self.adapter: ScoreAdapterModel | None = None
+            if config.score_adapter:
+                self.adapter = ScoreAdapterModel(
+                    AdapterConfig(config.hidden_size, config.adapter_hidden, codec.frame_rate)
+                )
+        for layer in self.decoder.layers:
+            layer.dropout = config.dropout
+        self.decoder.gradient_checkpointing = config.gradient_checkpointing
+
+    def forward(self, batch: Batch, step: int) -> Losses:
+        """`total`, the mean over the codebooks, and `codebook_k` of each, in nats a code."""
+        columns = batch["columns"]  # [B, K, S], the card where there is no code
+        logits = self.logits(batch)  # [B, K, S, V]
+        valid = batch["counted"]  # [B, K, S]
+        card = logits.shape[-1]
+        targets = columns.clamp(max=card - 1)
+        losses = functional.cross_entropy(
+            logits.float().permute(0, 3, 1, 2), targets, reduction="none"
+        )
+        kept = (losses * valid).sum((0, 2)) / valid.sum((0, 2)).clamp(min=1)  # [K]
+        found = {f"codebook_{number}": loss for number, loss in enumerate(kept)}
+        return {"total": kept.mean(), **found}
+
+    def logits(self, batch: Batch) -> Tensor:
+        """[B, K, S, V]: of each column, given those before it."""
+        columns = batch["columns"]
+        card = self.musicgen.decoder.card
+        inputs = functional.pad(columns[..., :-1], (1, 0), value=card)
+        mask = batch["tokens"] != PAD
+        states = self.text_encoder(input_ids=batch["tokens"], attention_mask=mask).last_hidden_state
+        extra = None
+        if self.adapter is not None:
+            added = self.adapter(batch["score_frames"], inputs.shape[-1])
+            extra = added * batch["score_heard"][:, None, None]
+        return self.decoder(inputs, states, mask, batch["text_heard"], None, extra)
+
+
+def musicgen_config(
+    config: ComposerModelConfig, codec: CodecIdentity, positions: int
+) -> MusicGenConfig:
+    """The same as its config.json will say; the codec's own part comes from its folder."""
+    text = TextConfig(
+        vocabulary=config.vocabulary,
+        width=config.text_width,
+        head_width=config.text_width // config.text_heads,
+        heads=config.text_heads,
+        layers=config.text_layers,
+        ffn_width=config.text_ffn_size,
+        gated=False,
+        activation="relu",
+        buckets=32,
+        max_distance=128,
+        epsilon=1e-6,
+        pad=PAD,
+        end=END,
+    )
+    decoder = DecoderConfig(
+        layers=config.layers,
+        width=config.hidden_size,
+        heads=config.heads,
+        ffn_width=config.ffn_size,
+        codebooks=codec.codebooks,
+        card=codec.codebook_size,
+        channels=codec.channels,
+        max_positions=positions,
+        prefix=False,
+    )
+    return MusicGenConfig(text, MagnitudeConfig(), decoder, None, None)
+
+
+def _t5_config(config: ComposerModelConfig) -> T5Config:
+    return T5Config(
+        vocab_size=config.vocabulary,
+        d_model=config.text_width,
+        d_kv=config.text_width // config.text_heads,
+        d_ff=config.text_ffn_size,
+        num_layers=config.text_layers,
+        num_heads=config.text_heads,
+        dropout_rate=config.dropout,
+        pad_token_id=PAD,
+        eos_token_id=END,
+        is_encoder_decoder=False,
+        use_cache=False,
+    )
+
+
+def _draw(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=_DEVIATION)
+        if getattr(module, "bias", None) is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,64 @@
+"""The tokenizer of a text encoder that is trained from nothing: pieces of the captions' words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
+
+from antiphon.compose.prompt import render
+from antiphon.compose.text import TOKENIZER_NAME
+from antiphon.controls import Controls
+from antiphon.data.shards import read_shard
+from antiphon.files import atomic_write
+
+SPECIALS = ("<pad>", "</s>", "<unk>")
+
+
+def tokenizer_of(output: Path, shards: Sequence[Path], vocabulary: int) -> Tokenizer:
+    """The tokenizer of a run: the one it has in `output`, or a new one of the captions and controls
+    in `shards`, which is then kept there."""
+    path = output / TOKENIZER_NAME
+    if path.is_file():
+        return Tokenizer.from_file(str(path))
+    tokenizer = new_tokenizer(_texts(shards), vocabulary)
+    output.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, tokenizer.to_str().encode())
+    return tokenizer
+
+
+def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
+    """Byte-pair encoding (Sennrich et al. 2016) of words in lower case, an end token after each
+    text.
+
+    Digits stand alone, so that every number is known.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[2]))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Strip()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.Metaspace()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {SPECIALS[1]}", special_tokens=[(SPECIALS[1], 1)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIALS),
+        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789#.,:;-'&/"),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _texts(shards: Sequence[Path]) -> Iterator[str]:
+    for path in shards:
+        shard = read_shard(path, "train")
+        for number in range(len(shard)):
+            clip = shard.clip(number)
+            yield render(clip.caption or "", Controls.from_options(dict(clip.controls or {})))
