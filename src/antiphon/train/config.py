@@ -187,12 +187,17 @@ def check_known(values: Mapping[str, object], kind: type[object], where: str) ->
             check_known(value, typing.cast("type[object]", inner), f"{where}, {name}")
 
 
+def plain(config: object) -> dict[str, object]:
+    """A config as JSON has it, where there are no tuples."""
+    values: dict[str, object] = json.loads(json.dumps(asdict(config)))  # type: ignore[call-overload]
+    return values
+
+
 def to_yaml(config: object) -> str:
     """A config as it can be read again."""
     import yaml
 
-    plain = json.loads(json.dumps(asdict(config)))  # type: ignore[call-overload]
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
 
 
 def changes(old: Mapping[str, object], new: Mapping[str, object], at: str = "") -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from antiphon.train.config import (
     TrainerConfig,
     TrainingConfig,
     changes,
+    plain,
 )
 from antiphon.train.logs import RunLog
 
@@ -284,7 +285,7 @@ class _Run:
             if self._average:
                 parts["average"] = _on_cpu(self._average)
             state = {
-                "config": asdict(self._config),  # type: ignore[call-overload]
+                "config": plain(self._config),
                 "optimizer": numbers,
                 "bad_steps": self._bad_steps,
             }
@@ -297,8 +298,7 @@ class _Run:
         return path
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        config = asdict(self._config)  # type: ignore[call-overload]
-        require_same_run(checkpoint.state.get("config"), config)
+        require_same_run(checkpoint.state.get("config"), plain(self._config))
         try:
             self._task.model.load_state_dict(checkpoint.parts["model"])
             if self._config.training.ema_decay:
