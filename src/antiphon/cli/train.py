@@ -142,9 +142,13 @@ def _run(task: Task, config: RunConfig, resume: str | None, unit: str, name: str
     log = RunLog(output, unit, show=console.note)
     with StopRequest("saving") as stop:
         finished = train(task, config, resume=start, should_stop=lambda: stop.is_wanted, log=log)
+    if finished.stopped and not finished.is_first:
+        raise typer.Exit(stop.exit_code or 1)
     if finished.stopped:
         console.note(f"stopped after step {finished.step}; --resume auto goes on from there")
         raise typer.Exit(stop.exit_code or 1)
+    if not finished.is_first:
+        return
     best = read_checkpoint(finished.best or finished.checkpoint)
     task.export(output / name, best.parts.get("average", best.parts["model"]))
     console.note(f"{name} of step {best.step}, the best by validation loss")

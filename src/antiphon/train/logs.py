@@ -15,7 +15,7 @@ _SMOOTH = 0.9  # of the pace that is shown
 
 
 class RunLog:
-    """The log of a run in its folder; only the first process writes.
+    """The log of a run in its folder.
 
     A run that goes on from an earlier step drops what was logged beyond it.
     """
@@ -25,17 +25,20 @@ class RunLog:
         folder: Path,
         unit: str,
         *,
-        writes: bool = True,
         show: Callable[[str], None] = lambda line: None,
     ) -> None:
         """`unit` is what `units_per_second` counts; `show` is given lines for people."""
         self._folder = folder
         self._unit = unit
-        self._writes = writes
+        self._writes = True
         self._show = show
         self._step_seconds: float | None = None
         self._since = time.perf_counter()
         self._last = self._first = 0
+
+    def mute(self) -> None:
+        """Say nothing more: another process tells."""
+        self._writes = False
 
     def begin(self, step: int, last: int) -> None:
         self._first = self._done = step

@@ -80,10 +80,12 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run ended: at `step`, or because it was asked to stop there."""
+    """How a run ended: at `step`, or because it was asked to stop there. Of several processes, the
+    first is the one that tells and writes."""
 
     step: int
     stopped: bool
+    is_first: bool
     checkpoint: Path
     best: Path | None
 
@@ -135,6 +137,8 @@ class _Run:
             precision={"fp32": "32-true"}.get(trainer.precision, trainer.precision),
         )
         self._fabric.launch()
+        if not self._fabric.is_global_zero:
+            log.mute()
         if self._fabric.device.type == "cpu":
             torch.set_num_threads(trainer.threads or max(1, usable_cores() // trainer.devices))
         self._folder = CheckpointFolder(
@@ -169,7 +173,8 @@ class _Run:
         if saved is None or stopped:
             saved = self._save(None)
         best = self._folder.best()
-        return Finished(self._step, stopped, saved, best[0] if best else None)
+        first = self._fabric.is_global_zero
+        return Finished(self._step, stopped, first, saved, best[0] if best else None)
 
     def _take_step(self) -> None:
         training, fabric = self._config.training, self._fabric
