@@ -10,6 +10,7 @@ import typer
 
 from antiphon.cli import console
 from antiphon.cli.byte_progress import shown_stages, size_text
+from antiphon.errors import ConfigError
 
 if TYPE_CHECKING:
     from antiphon.compose.conversion.result import Made
@@ -25,6 +26,7 @@ EXPORT_EXAMPLES = (
     "    antiphon export musicgen/ --format onnx --precision 4bit --output tiny/\n"
     "    antiphon export musicgen/ --format transformers --precision fp16 --output half/\n"
     "    antiphon export small-8bit/ --format transformers --output again/\n"
+    "    antiphon export runs/composer --output composer/\n"
     "    antiphon generate 'calm piano' --model small-8bit/"
 )
 
@@ -73,12 +75,15 @@ def convert(
 def export(
     context: typer.Context,
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A MusicGen's folder or hub name.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A MusicGen's folder or hub name, or a training run."
+        ),
     ],
     output: Output,
     format: Annotated[
-        str, typer.Option("--format", metavar="F", help="onnx, or transformers.")
-    ] = "onnx",
+        str | None, typer.Option("--format", metavar="F", help="onnx (default), or transformers.")
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -98,8 +103,22 @@ def export(
     half of the size or less. transformers is a plain checkpoint in full or half precision, also of
     a folder that was exported before.
     The check takes the room of the fp32 model, in memory and beside the output, while it lasts.
+    Of a training run the model is taken out, by its best checkpoint, in transformers' layout.
     """
     settings = console.start(context)
+    if _is_run(Path(checkpoint)):
+        if format not in (None, "transformers") or precision or threads:
+            raise ConfigError(
+                f"{checkpoint} is a training run, whose model comes in transformers' layout and "
+                "fp32; expected no other --format, --precision or --threads: export the result "
+                "again for these"
+            )
+        from antiphon.train.runs import export_run
+
+        step = export_run(Path(checkpoint), output)
+        console.note(f"the model of step {step}")
+        console.print_text(str(output))
+        return
     from antiphon.compose.conversion.export import export as export_checkpoint
     from antiphon.models import find
 
@@ -107,12 +126,17 @@ def export(
         made = export_checkpoint(
             find(checkpoint, settings.models),
             output,
-            format=format,
+            format=format or "onnx",
             precision=precision,
             threads=threads,
             on_progress=show,
         )
     _print(made, "logits differ by", as_json=as_json)
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether it is the folder of a training run, or a checkpoint of one."""
+    return (folder / "state.json").is_file() or (folder / "checkpoints").is_dir()
 
 
 def _print(made: Made, measure: str, *, as_json: bool) -> None:
