@@ -25,6 +25,7 @@ PARTS = {
     "real": "real_recordings",
     "listening": "listening",
     "composing": "composing",
+    "training": "training",
 }
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "pyfluidsynth", "librosa", "mir_eval")
 

@@ -53,6 +53,7 @@ OF_TORCH = {
     "antiphon.train.exporting",
     "antiphon.train.loop",
     "antiphon.train.magnitude_model",
+    "antiphon.train.runs",
 }
 HEAVY = ("numpy", "scipy", "torch", "onnxruntime", "soundfile", "soxr", "pydantic", "typer", "rich")
 

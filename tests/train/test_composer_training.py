@@ -256,7 +256,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     ("more", "match"),
     [
         (["data.codes="], "data.codes is empty"),
-        (["data.codec="], "data.codec is empty"),
+        (["data.codec="], "are of the codec 'tiny' with the hash"),
         (["data.codes={tmp}"], r"holds no shards"),
         (["data.lengths=[0]"], "data.lengths is"),
         (["model.hidden=3"], r"'model.hidden' is not known \(did you mean 'hidden_size'"),

@@ -23,6 +23,7 @@ SYNTHESIZE_EXAMPLES = (
 
 PREPROCESS_EXAMPLES = (
     "Examples:\n\n\b\n"
+    "    antiphon data preprocess m.parquet --output-dir codes/\n"
     "    antiphon data preprocess m.parquet --codec runs/codec/codec/ --output-dir codes/\n"
     "    antiphon data preprocess m.parquet --codec encodec_24khz/ --codebooks 8 --output-dir c8/\n"
     "\n"
@@ -88,8 +89,11 @@ def synthesize(
 def preprocess(
     context: typer.Context,
     manifest: ManifestPath,
-    codec: Annotated[Path, typer.Option(metavar="DIR", help="EnCodec, MusicGen, or our own.")],
     output_dir: Annotated[Path, typer.Option(metavar="DIR", help="Where the shards go.")],
+    codec: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="EnCodec, MusicGen, or a run's; else the packaged one."),
+    ] = None,
     codebooks: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="The first K, where there is a choice.")
     ] = None,
@@ -102,9 +106,10 @@ def preprocess(
     from antiphon.data.manifest import read_manifest
     from antiphon.data.preprocessing import Coding
     from antiphon.data.preprocessing import preprocess as encode
+    from antiphon.models.finding import packaged
 
     found = read_manifest(manifest)
-    coding = Coding(codec, settings.cache / "graphs", codebooks)
+    coding = Coding(codec or packaged("codec"), settings.cache / "graphs", codebooks)
     with long_run("encoding", settings, retry_failed=retry_failed) as (stop, run):
         done = encode(found, coding, output_dir, run)
     for failure in done.unread:

@@ -81,6 +81,13 @@ def projector(model_file: Path) -> Path:
     return (listed or found)[0]
 
 
+def packaged(name: str) -> Path:
+    """The folder of a model that comes with the package: `codec`."""
+    folder = Path(__file__).parent / "packaged" / name
+    assert folder.is_dir(), f"{folder} belongs to the package"
+    return folder
+
+
 def resolve(spec: str, models: Path) -> Sequence[Model]:
     """The models `spec` may mean, the likeliest first; at least one. Looks at names only.
 

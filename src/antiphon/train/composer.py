@@ -23,6 +23,7 @@ from antiphon.data.manifest import Split
 from antiphon.data.preprocessing import checksum_of
 from antiphon.data.shards import CodecIdentity, CodedClip, shard_paths
 from antiphon.errors import ConfigError
+from antiphon.models.finding import packaged
 from antiphon.train.composer_model import END, PAD, ComposerModel
 from antiphon.train.config import ComposerConfig, to_yaml
 from antiphon.train.exporting import write_card, write_composer
@@ -59,18 +60,14 @@ class ComposerTask:
             )
         if not data.lengths or min(data.lengths) <= 0:
             raise ConfigError(f"data.lengths is {data.lengths}; expected lengths above 0")
-        if not data.codec:
-            raise ConfigError(
-                "data.codec is empty; expected the folder of the codec that the codes are of: "
-                "data.codec=DIR"
-            )
         folder = Path(data.codes)
         self._config = config
         self._train = self._corpus(folder, "train")
         held = Corpus(folder, "validation")
         self._held = held if len(held) else None
         codec = self._train.codec
-        _require_codec(Path(data.codec), codec, folder)
+        self._codec = Path(data.codec) if data.codec else packaged("codec")
+        _require_codec(self._codec, codec, folder)
         self._frames = [max(1, round(length * codec.frame_rate)) for length in data.lengths]
         self._pattern = delay(codec.codebooks)
         self.tokenizer = tokenizer_of(
@@ -112,7 +109,7 @@ class ComposerTask:
 
     def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """See `Task`."""
-        write_composer(folder, self.model, weights, self.tokenizer, Path(self._config.data.codec))
+        write_composer(folder, self.model, weights, self.tokenizer, self._codec)
         codec = self._train.codec
         write_card(folder, to_yaml(self._config), codec, self._train.licences(), {})
 

@@ -71,10 +71,12 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
         logits = self.logits(batch)  # [B, K, S, V]
         valid = batch["counted"]  # [B, K, S]
         card = logits.shape[-1]
-        targets = columns.clamp(max=card - 1)
-        losses = functional.cross_entropy(
-            logits.float().permute(0, 3, 1, 2), targets, reduction="none"
-        )
+        # In the order in which the heads wrote them, [B * S * K, V]: another takes a copy, and a
+        # softmax across it half of the step.
+        flat = logits.transpose(1, 2).flatten(0, 2).float()
+        targets = columns.clamp(max=card - 1).transpose(1, 2)  # [B, S, K]
+        losses = functional.cross_entropy(flat, targets.flatten(), reduction="none")
+        losses = losses.view(targets.shape).transpose(1, 2)  # [B, K, S]
         kept = (losses * valid).sum((0, 2)) / valid.sum((0, 2)).clamp(min=1)  # [K]
         found = {f"codebook_{number}": loss for number, loss in enumerate(kept)}
         return {"total": kept.mean(), **found}

@@ -115,7 +115,7 @@ class CodesDataConfig:
 
     codes: str = ""
     codec: str = ""
-    """The folder of the codec that the codes are of."""
+    """The folder of the codec that the codes are of; empty: the one in the package."""
     lengths: tuple[float, ...] = (5.0, 10.0)
     text_dropout: float = 0.12
     score_dropout: float = 0.2

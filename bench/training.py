@@ -1,0 +1,273 @@
+"""How well models are trained: what the codec keeps, and how fast a composer learns.
+
+python bench/run.py training
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import (
+    EncodecConfig,
+    MusicgenConfig,
+    MusicgenDecoderConfig,
+    MusicgenForConditionalGeneration,
+    T5Config,
+)
+
+from antiphon import settings
+from antiphon.analysis.mel import mel_distance, mel_filters
+from antiphon.arrange import arrange
+from antiphon.audio import Waveform
+from antiphon.compose.codecs.magnitude import MagnitudeCodec
+from antiphon.compose.codecs.opening import open_codec
+from antiphon.compose.codecs.phase import PhaseStream, analyse, margin
+from antiphon.compose.score_frames import WIDTH
+from antiphon.controls import GENRES, Controls
+from antiphon.data.manifest import read_manifest
+from antiphon.data.preprocessing import Coding, checksum_of, preprocess
+from antiphon.data.running import RunOptions
+from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
+from antiphon.data.synthesizing import Recipe, synthesize
+from antiphon.models.finding import packaged
+from antiphon.score import Score
+from antiphon.synth import FluidSynthPlayer, find_soundfont, fit_length, render
+from antiphon.threads import usable_cores
+from antiphon.train.composer import ComposerTask
+from antiphon.train.config import ComposerConfig, load_config
+from antiphon.train.logs import RunLog
+from antiphon.train.loop import train
+from antiphon.train.magnitude_model import codebook_perplexity
+from report import Part, Row
+
+HELD_SEED = 90_000  # of pieces that no codec of ours has learned from
+CLIP_SECONDS = 12.0
+REFERENCE_BANDS = 100
+ROUNDS = 9
+SCORED_PIECES, SCORED_STEPS, HELD_BATCHES = 240, 400, 4
+BATCH, CROP_SECONDS = 8, 10.0
+
+
+def run() -> Part:
+    """All figures of training."""
+    torch.set_num_threads(1)
+    rows = [*codec_rows(), score_row(), *pace_rows()]
+    notes = (
+        f"The codec: one piece of {CLIP_SECONDS:.0f} s of each genre for each renderer (our own "
+        "synth, FluidSynth with the soundfont of this machine), of seeds that it did not learn "
+        "from; mel distance as the mean absolute difference of ln(mel + 1e-5), 80 bands, averaged "
+        f"over windows of 512, 1024 and 2048. Beside it {REFERENCE_BANDS} unquantised mel bands, "
+        "their magnitudes by the pseudo-inverse, with the same phases. The pace: a composer of "
+        "256 x 6 with a text encoder of 192 x 2, "
+        f"{BATCH} crops of {CROP_SECONDS:.0f} s, bf16 autocast, one thread, forward and backward "
+        "in turn with transformers' own model of the same size; medians."
+    )
+    return Part("training", "Training", notes, rows)
+
+
+def codec_rows() -> list[Row]:
+    """What is left of a piece when it was codes."""
+    folder = packaged("codec")
+    codec = open_codec(folder, cache=settings.load().cache / "graphs")
+    assert isinstance(codec, MagnitudeCodec), "the packaged codec"
+    config = codec.config
+    filters = mel_filters(REFERENCE_BANDS, config.window, config.sample_rate)
+    inverse = np.linalg.pinv(filters)
+    reach = margin(config.window, config.stft_hop)
+    ours, reference, codes, spent = [], [], [], [0.0, 0.0]
+    for sound in held_pieces(config.sample_rate):
+        started = time.process_time()
+        found = codec.encode(sound[None])
+        encoded = time.process_time()
+        again = codec.decode(found)[0, : len(sound)]
+        spent[0] += encoded - started
+        spent[1] += time.process_time() - encoded
+        codes.append(found)
+        ours.append(mel_distance(sound, again, config.sample_rate))
+        magnitudes = analyse(np.pad(sound, reach), config.window, config.stft_hop)
+        banded = np.maximum(magnitudes @ filters @ inverse, 0).astype(np.float32)
+        stream = PhaseStream(config.window, config.stft_hop, config.griffin_lim_iterations)
+        rebuilt = np.concatenate([stream.feed(banded), stream.finish()])[: len(sound)]
+        reference.append(mel_distance(sound, rebuilt, config.sample_rate))
+    seconds = CLIP_SECONDS * len(ours)
+    used = codebook_perplexity(np.concatenate(codes, axis=1), config.codebook_size)
+    return [
+        Row(
+            "magnitude codec, mel distance on other pieces: times that of unquantised mel bands",
+            float(np.mean(ours) / np.mean(reference)), " times", at_most=2.1, must=True, digits=2,
+            beside=f"{np.mean(ours):.3f} and {np.mean(reference):.3f}, {len(ours)} pieces; the "
+            f"worst {max(ours):.3f}",
+        ),
+        Row(
+            "least used codebook: perplexity", float(used.min()), "", at_least=100.0, must=True,
+            digits=0, beside="of 1024; all four: " + ", ".join(f"{value:.0f}" for value in used),
+        ),
+        Row("encoding on one core, times real time", seconds / spent[0], "", digits=0),
+        Row("decoding on one core, times real time", seconds / spent[1], "", digits=0),
+    ]  # fmt: skip
+
+
+def held_pieces(sample_rate: int) -> list[np.ndarray]:
+    """A piece [T] of each genre and renderer."""
+    found = []
+    with FluidSynthPlayer(find_soundfont()) as player:
+        players: tuple[Callable[..., Waveform], ...] = (render, player.render)
+        for number, play in enumerate(players):
+            for index, genre in enumerate(GENRES):
+                controls = Controls(genre=genre, duration_seconds=CLIP_SECONDS)
+                score: Score = arrange(controls, HELD_SEED + 100 * number + index)
+                waveform = fit_length(play(score, sample_rate=sample_rate), CLIP_SECONDS)
+                found.append(waveform.mono().samples[0])
+    return found
+
+
+def pace_rows() -> list[Row]:
+    """Forward and backward of ours and transformers', and what a batch costs to make."""
+    with tempfile.TemporaryDirectory() as name:
+        task = small_task(Path(name))
+        frames = round(CROP_SECONDS * 25)
+        theirs = transformers_model(task)
+        batches = [task.batch(position, 0, 1) for position in range(ROUNDS)]
+        mine, other, made = [], [], []
+        for position, batch in enumerate(batches):
+            mine.append(timed(ours_step, task, batch))
+            other.append(timed(their_step, theirs, batch))
+            made.append(timed(task.batch, ROUNDS + position, 0, 1))
+        codes = BATCH * frames * 4
+        step, peer = statistics.median(mine), statistics.median(other)
+        return [
+            Row(
+                "training, codes a second: times those of transformers' forward and backward",
+                peer / step, " times", at_least=1.2, digits=2,
+                beside=f"{codes / step:,.0f} and {codes / peer:,.0f} codes/s",
+            ),
+            Row(
+                "making a batch, share of a step", 100 * statistics.median(made) / step, " %",
+                at_most=3.0, digits=2,
+            ),
+        ]  # fmt: skip
+
+
+def score_row() -> Row:
+    """What the score is worth to a small composer, on pieces that it did not learn from."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recipe = Recipe(SCORED_PIECES, seed=HELD_SEED, seconds=CLIP_SECONDS, sample_rate=16_000)
+        made = synthesize(recipe, folder / "music", RunOptions(usable_cores()))
+        assert made.is_complete, "the pieces are there"
+        assert not made.failures, made.failures
+        manifest = read_manifest(folder / "music/manifest.parquet")
+        cache = settings.load().cache / "graphs"
+        coding = Coding(packaged("codec"), cache)
+        preprocess(manifest, coding, folder / "codes", RunOptions(usable_cores()))
+        overrides = (
+            f"data.codes={folder / 'codes'}", f"output_dir={folder / 'run'}",
+            "trainer.accelerator=cpu", "trainer.threads=2", "data.lengths=[5]",
+            "training.batch_size=16", f"training.max_steps={SCORED_STEPS}",
+            "training.learning_rate=3e-3", "training.warmup_steps=30", "model.hidden_size=128",
+            "model.layers=3", "model.heads=4", "model.ffn_size=384",
+            "log.validate_every_steps=100000", "checkpoint.every_steps=100000",
+        )  # fmt: skip
+        config = load_config(ComposerConfig, None, overrides)
+        task = ComposerTask(config)
+        train(task, config, log=RunLog(folder / "run", "codes"))
+        task.model.eval()
+        gains = []
+        with torch.no_grad():
+            for number in range(HELD_BATCHES):
+                batch = dict(task.validation_batch(number) or {})
+                for row in range(len(batch["columns"])):
+                    one = {name: value[row : row + 1] for name, value in batch.items()}
+                    heard = float(task.model(one, 0)["total"])
+                    one["score_heard"] = torch.zeros_like(one["score_heard"])
+                    gains.append(float(task.model(one, 0)["total"]) - heard)
+    draws = np.random.default_rng(0).integers(0, len(gains), (2000, len(gains)))
+    low, high = np.quantile(np.array(gains)[draws].mean(axis=1), (0.025, 0.975))
+    return Row(
+        "score adapter, small run: held-out loss without the score, less that with it",
+        float(low), " nats", at_least=0.0, digits=3,
+        beside=f"the lower end of 95 % by bootstrap over {len(gains)} crops; mean "
+        f"{np.mean(gains):.3f}, upper end {high:.3f}",
+    )  # fmt: skip
+
+
+def small_task(folder: Path) -> ComposerTask:
+    codec = packaged("codec")
+    identity = CodecIdentity(
+        checksum_of(codec, settings.load().cache / "graphs"), "codec", 16_000, 1, 25, 4, 1024, WIDTH
+    )
+    draws = np.random.default_rng(0)
+    clips = [
+        CodedClip(
+            str(number), "train", draws.integers(0, 1024, (4, 750), np.uint16),
+            "an upbeat jazz tune with saxophone, piano and bass", {"tempo": 120.0},
+            score_frames=draws.integers(-127, 128, (750, WIDTH)).astype(np.int8),
+        )
+        for number in range(64)
+    ]  # fmt: skip
+    (folder / "codes").mkdir()
+    write_shard(folder / "codes/codes-00000.parquet", identity, clips)
+    overrides = (
+        f"data.codes={folder / 'codes'}", f"data.codec={codec}", f"output_dir={folder / 'run'}",
+        f"training.batch_size={BATCH}", f"data.lengths=[{CROP_SECONDS}]", "data.text_dropout=0",
+    )  # fmt: skip
+    return ComposerTask(load_config(ComposerConfig, None, overrides))
+
+
+def transformers_model(task: ComposerTask) -> MusicgenForConditionalGeneration:
+    config = task.model.musicgen
+    text, decoder = config.text, config.decoder
+    return MusicgenForConditionalGeneration(
+        MusicgenConfig(
+            text_encoder=T5Config(
+                vocab_size=text.vocabulary, d_model=text.width, d_kv=text.head_width,
+                d_ff=text.ffn_width, num_layers=text.layers, num_heads=text.heads,
+            ),
+            audio_encoder=EncodecConfig(num_filters=4, hidden_size=16, codebook_dim=16),
+            decoder=MusicgenDecoderConfig(
+                vocab_size=decoder.card, hidden_size=decoder.width,
+                num_hidden_layers=decoder.layers, num_attention_heads=decoder.heads,
+                ffn_dim=decoder.ffn_width, num_codebooks=decoder.codebooks,
+                pad_token_id=decoder.card, bos_token_id=decoder.card,
+                decoder_start_token_id=decoder.card, dropout=0.1,
+            ),
+        )
+    ).train()  # fmt: skip
+
+
+def ours_step(task: ComposerTask, batch: dict[str, torch.Tensor]) -> None:
+    task.model.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = task.model(batch, 0)["total"]
+    loss.backward()
+    task.model.zero_grad(set_to_none=True)
+
+
+def their_step(model: MusicgenForConditionalGeneration, batch: dict[str, torch.Tensor]) -> None:
+    columns = batch["columns"]  # [B, K, S]
+    card = model.config.decoder.vocab_size
+    inputs = torch.nn.functional.pad(columns[..., :-1], (1, 0), value=card)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(
+            input_ids=batch["tokens"],
+            attention_mask=batch["tokens"] != 0,
+            decoder_input_ids=inputs.flatten(0, 1),
+        ).logits  # [B * K, S, V]
+        targets = columns.flatten(0, 1).masked_fill(~batch["counted"].flatten(0, 1), -100)
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().transpose(1, 2), targets, ignore_index=-100
+        )
+    loss.backward()
+    model.zero_grad(set_to_none=True)
+
+
+def timed(work: Callable[..., object], *arguments: object) -> float:
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
