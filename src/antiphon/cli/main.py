@@ -39,7 +39,8 @@ from antiphon.cli import (
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 
 # The one program under all its names; help and errors say the one it was called by.
-_NAMES = ("antiphon", "music-gen")
+_NAMES = ("antiphon", "music-gen", "music-gen-train")
+_SHORT_FOR = {"music-gen-train": ("train", "composer")}
 # May stand anywhere on the line, as people put them, though they belong to the program itself.
 _GLOBAL_OPTIONS = ("--log-level", "--log-format")
 
@@ -124,9 +125,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     threads.use_one()
-    given = _normalised(sys.argv[1:] if arguments is None else arguments)
+    name = _name()
+    given = sys.argv[1:] if arguments is None else arguments
+    given = _normalised([*_SHORT_FOR.get(name, ()), *given])
     try:
-        code: int | None = app(given, prog_name=_name(), standalone_mode=False)
+        code: int | None = app(given, prog_name=name, standalone_mode=False)
     except TyperException as error:
         console.note(_usage_line(error))
         return error.exit_code

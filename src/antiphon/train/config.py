@@ -216,6 +216,7 @@ def changes(old: Mapping[str, object], new: Mapping[str, object], at: str = "") 
 def _composed(
     defaults: dict[str, object], file: Path | None, overrides: Sequence[str]
 ) -> dict[str, object]:
+    import yaml
     from hydra import compose, initialize_config_dir
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
@@ -238,12 +239,18 @@ def _composed(
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(version_base=None, config_dir=str(root)):
-            composed = compose(_PRIMARY, overrides=list(overrides))
+            composed = compose(_PRIMARY, overrides=[_added(text) for text in overrides])
         values = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(_said(error, defaults)) from error
     assert isinstance(values, dict), "a config is a mapping"
     return typing.cast("dict[str, object]", values)
+
+
+def _added(override: str) -> str:
+    """`+a.b=c` adds a key that may be there: the defaults have them all."""
+    name = override.partition("=")[0]
+    return f"+{override}" if re.fullmatch(r"\+[\w.]*\.[\w.]*", name) else override
 
 
 def _said(error: Exception, defaults: Mapping[str, object]) -> str:

@@ -1,0 +1,117 @@
+"""`antiphon train` as a user types it; the runs themselves are in tests/train."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from antiphon.cli import train as command
+from antiphon.cli.main import run
+
+pytestmark = pytest.mark.integration
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_is_understood(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = path.parent.name
+    assert run(["train", kind, "--config", str(path), "--print-config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    own = yaml.safe_load(path.read_text())
+    assert own["training"].items() <= printed["training"].items()
+    # What is printed is a config that says the same.
+    Path("again.yaml").write_text(yaml.safe_dump(printed))
+    assert run(["train", kind, "--config", "again.yaml", "--print-config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == printed
+
+
+def test_configs_are_composed(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("configs/model").mkdir(parents=True)
+    Path("configs/runs").mkdir()
+    Path("configs/model/tiny.yaml").write_text("hidden_size: 64\nheads: 2\n")
+    Path("configs/model/wide.yaml").write_text("hidden_size: 512\n")
+    Path("configs/runs/mine.yaml").write_text(
+        "defaults: [/model: tiny, _self_]\nexperiment_name: mine\ntraining: {batch_size: 3}\n"
+    )
+    arguments = ["train", "composer", "--config", "configs/runs/mine.yaml", "--print-config"]
+    assert run([*arguments, "training.max_steps=7", "+training.seed=5"]) == 0
+    found = yaml.safe_load(capsys.readouterr().out)
+    assert found["output_dir"] == "runs/mine"
+    assert found["model"]["hidden_size"] == 64
+    assert found["training"]["batch_size"] == 3
+    assert (found["training"]["max_steps"], found["training"]["seed"]) == (7, 5)
+    assert run([*arguments, "model=wide", "~training.batch_size"]) == 0
+    found = yaml.safe_load(capsys.readouterr().out)
+    assert (found["model"]["hidden_size"], found["model"]["heads"]) == (512, 8)
+    assert found["training"]["batch_size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["training.max_step=5"], "'training.max_step' is not known (did you mean 'max_steps'"),
+        (["+model.hiden_size=5"], "'hiden_size' is not known (did you mean 'hidden_size'"),
+        (["trainig.seed=5"], "'trainig.seed' is not known (did you mean 'training'"),
+        (["training.max_steps=x"], "training.max_steps: Input should be a valid integer"),
+        (["trainer.precision=int3"], "trainer.precision: Input should be"),
+        (["a=["], "the configuration is not understood"),
+        (["--config", "none.yaml"], "there is no config 'none.yaml'; expected a YAML file"),
+        (["--config", "bad.yaml"], "the configuration is not understood"),
+        (["--config", "list.yaml"], "the configuration is not understood"),
+    ],
+)
+def test_what_no_config_says(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], match: str
+) -> None:
+    Path("bad.yaml").write_text("training: {max_steps: 3\n")
+    Path("list.yaml").write_text("- a\n- b\n")
+    assert run(["train", "composer", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert match in error
+    assert error.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_it_has_a_short_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/x/music-gen-train", "--print-config", "model.layers=2"])
+    assert run() == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["layers"] == 2
+    monkeypatch.setattr(sys, "argv", ["music-gen-train", "--log-level", "info", "--nonsense"])
+    assert run() == 2
+    assert "'music-gen-train train composer --help' tells more" in capsys.readouterr().err
+
+
+def test_without_its_packages_it_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(["train", "codec"]) == 1
+    assert "pip install 'antiphon[train]'" in capsys.readouterr().err
+    assert command.train.info.name == "train"
+
+
+def test_how_large_it_would_be(capsys: pytest.CaptureFixture[str]) -> None:
+    made = ["data", "synthesize", "--count", "4", "--duration", "3", "--sample-rate", "16000"]
+    assert run([*made, "--seed", "1", "--output-dir", "m"]) == 0
+    capsys.readouterr()
+    size = ["model.width=32", "model.encoder_blocks=1", "model.decoder_blocks=1"]
+    arguments = ["train", "codec", "--dry-run", "data.manifest=m/manifest.parquet", *size]
+    assert run([*arguments, "training.max_steps=200", "training.batch_size=2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["steps"] == 200
+    assert told["parameters"] > 10_000
+    assert told["hours"] == pytest.approx(told["seconds_per_step"] * 200 / 3600, abs=1e-3)
+    assert not Path("runs/codec/checkpoints").exists()
