@@ -233,7 +233,6 @@ def test_bad_values_are_one_line_and_no_file(
         (["--top-p", "0"], "top-p is 0"),
         (["--temperature", "0.5"], "--guidance needs a neural model"),
         (["--precision", "8bit"], "--precision is an option of a neural model"),
-        (["--threads", "1"], "--threads is an option of a neural model"),
         (["--sample-rate", "12345"], "sample rate is 12345"),
         (["--model-size", "huge"], "huge"),
     ],

@@ -61,6 +61,9 @@ def test_from_a_folder_of_music_to_a_model_that_plays(
     coded = ("--codec", "runs/codec/codec", "--output-dir", "codes")
     assert does(capsys, "data", "preprocess", "music.parquet", *coded) == "codes\n"
     assert "sound: 0 errors" in does(capsys, "data", "validate", "music.parquet")
+    shown = does(capsys, "data", "inspect", "codes", "--batches", "2", *COMPOSER)
+    assert "batch 1: columns [4, 4, 53], counted [4, 4, 53], tokens [4, " in shown
+    assert "clips a second" in shown
     learned = ("train", "composer", *COMPOSER, "data.codes=codes", "data.codec=runs/codec/codec")
     assert does(capsys, *learned) == "runs/composer/composer\n"
     lines = map(json.loads, Path("runs/composer/metrics.jsonl").read_text().splitlines())

@@ -106,12 +106,8 @@ def load(
     from antiphon.compose.composer import load_composer
 
     model = neural_model(model, size)
-    options = {
-        "--precision": precision,
-        "--threads": threads,
-        "--device": device,
-        "--compile": compile_model,
-    }
+    # Not --threads: the synth plays on one, which is no more than asked for.
+    options = {"--precision": precision, "--device": device, "--compile": compile_model}
     if model is None:
         for name, value in options.items():
             if value is not None:

@@ -1,8 +1,11 @@
-"""`antiphon data synthesize` and `preprocess`: music with exact truth, and music as codes."""
+"""`antiphon data synthesize`, `preprocess` and `inspect`: music with exact truth, music as codes,
+and what a composer is fed."""
 
 from __future__ import annotations
 
 import json
+import tempfile
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +13,7 @@ import typer
 
 from antiphon.cli import console
 from antiphon.cli.data import AsJson, Jobs, ManifestPath, RetryFailed, leave, long_run
+from antiphon.cli.train import require_training_packages
 
 SYNTHESIZE_EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -19,6 +23,13 @@ SYNTHESIZE_EXAMPLES = (
     "--output-dir c/\n\n"
     "DIR/manifest.parquet has a row for each piece; its score lies beside its sound. The same seed "
     "gives the same pieces; a larger count adds to them."
+)
+
+INSPECT_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon data inspect codes/\n"
+    "    antiphon data inspect codes/ --config configs/composer/small.yaml --batches 2\n"
+    "    antiphon data inspect codes/ training.batch_size=4 data.lengths=[10] --json"
 )
 
 PREPROCESS_EXAMPLES = (
@@ -129,3 +140,49 @@ def preprocess(
     console.note(f"{done.clips:,} of {len(found.clips):,} clips, {done.seconds / 3600:.2f} h")
     codes = [1] * len(done.unread) + [outcome.exit_code for outcome in done.result.failures]
     leave(stop, codes, done.clips)
+
+
+def inspect(
+    context: typer.Context,
+    codes: Annotated[Path, typer.Argument(metavar="CODES", help="What data preprocess wrote.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]…", help="Of the composer's config, as in train."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The composer's config.")
+    ] = None,
+    batches: Annotated[int, typer.Option(min=1, metavar="N", help="How many are shown.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a composer would be fed, batch by batch: shapes, texts, what is heard, and how fast
+    batches are made."""
+    console.start(context)
+    require_training_packages()
+    from antiphon.train.composer import ComposerTask
+    from antiphon.train.config import ComposerConfig, load_config
+
+    with tempfile.TemporaryDirectory() as folder:  # a tokenizer goes there
+        places = [f"data.codes='{codes}'", f"output_dir='{folder}'"]
+        chosen = load_config(ComposerConfig, config, [*(overrides or ()), *places])
+        task = ComposerTask(chosen, needs_codec=False)
+        for position in range(batches):
+            started = time.perf_counter()
+            batch = task.batch(position, 0, 1)
+            seconds = time.perf_counter() - started
+            shapes = {name: list(tensor.shape) for name, tensor in batch.items()}
+            texts = [task.tokenizer.decode(row) for row in batch["tokens"].tolist()]
+            heard = batch["text_heard"].tolist()
+            scored = batch["score_heard"].tolist()
+            if as_json:
+                told = {"batch": position, "shapes": shapes, "texts": texts, "text_heard": heard}
+                told |= {"score_heard": scored, "clips_per_second": round(len(texts) / seconds, 1)}
+                console.print_json(json.dumps(told))
+                continue
+            said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            console.print_text(
+                f"batch {position}: {said}; {len(texts) / seconds:,.0f} clips a second"
+            )
+            for text, is_heard, has_score in zip(texts, heard, scored, strict=True):
+                marks = f"{'text' if is_heard else '-':<5}{'score' if has_score else '-':<6}"
+                console.print_text(f"  {marks} {text}")

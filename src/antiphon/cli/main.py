@@ -85,6 +85,9 @@ data.data.command(
 data.data.command(short_help="Recordings to codes.", epilog=data_corpus.PREPROCESS_EXAMPLES)(
     data_corpus.preprocess
 )
+data.data.command(short_help="What a composer would be fed.", epilog=data_corpus.INSPECT_EXAMPLES)(
+    data_corpus.inspect
+)
 app.add_typer(data.data)
 app.add_typer(train.train)
 app.add_typer(models.models)

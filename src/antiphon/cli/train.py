@@ -80,7 +80,7 @@ def codec(
     and at the end the codec itself in codec/, for `data preprocess --codec`.
     """
     console.start(context)
-    _require_packages()
+    require_training_packages()
     from antiphon.train.config import CodecConfig, load_config, to_yaml
 
     chosen = load_config(CodecConfig, config, overrides or ())
@@ -111,7 +111,7 @@ def composer(
     and at the end the composer itself in composer/, for `generate --model`.
     """
     console.start(context)
-    _require_packages()
+    require_training_packages()
     from antiphon.train.config import ComposerConfig, load_config, to_yaml
 
     chosen = load_config(ComposerConfig, config, overrides or ())
@@ -189,7 +189,8 @@ def _note_decoding(done: int, total: int) -> None:
         console.note(f"decoding the sound, once: {done:,} of {total:,} clips")
 
 
-def _require_packages() -> None:
+def require_training_packages() -> None:
+    """Raise DependencyError where one of them is not installed."""
     from importlib.util import find_spec
 
     missing = [name for name in ("torch", "lightning", "hydra") if find_spec(name) is None]

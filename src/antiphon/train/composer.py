@@ -50,8 +50,11 @@ class _Row:
 class ComposerTask:
     """Implements `Task`."""
 
-    def __init__(self, config: ComposerConfig) -> None:
-        """Raises ConfigError for data that cannot be trained on, StorageError."""
+    def __init__(self, config: ComposerConfig, *, needs_codec: bool = True) -> None:
+        """Without the codec of the codes it can show batches, and is not to be exported.
+
+        Raises ConfigError for data that cannot be trained on, StorageError.
+        """
         data = config.data
         if not data.codes:
             raise ConfigError(
@@ -67,7 +70,8 @@ class ComposerTask:
         self._held = held if len(held) else None
         codec = self._train.codec
         self._codec = Path(data.codec) if data.codec else packaged("codec")
-        _require_codec(self._codec, codec, folder)
+        if needs_codec:
+            _require_codec(self._codec, codec, folder)
         self._frames = [max(1, round(length * codec.frame_rate)) for length in data.lengths]
         self._pattern = delay(codec.codebooks)
         self.tokenizer = tokenizer_of(
