@@ -239,6 +239,15 @@ def test_steps_that_are_not_finite_are_left_out_and_end_the_run(data: Data, tmp_
     assert any(not torch.equal(before[n], v) for n, v in task.model.state_dict().items())
     assert "step 5 is left out" in (tmp_path / "training.log").read_text()
 
+    def strict(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    entries = [json.loads(line, parse_constant=strict) for line in lines]
+    told = {entry["step"]: entry for entry in entries if "losses" in entry}
+    assert told[5]["losses"]["total"] is None
+    assert [told[step]["bad_steps"] for step in (4, 5, 6, 7)] == [0, 1, 2, 0]
+
 
 def test_the_learning_rate_rises_and_falls() -> None:
     training = ComposerConfig().training

@@ -65,8 +65,8 @@ class CodecTask:
         return {"waveforms": torch.from_numpy(crops[rank * count : (rank + 1) * count])}
 
     def validation_batch(self, number: int) -> Batch | None:
-        """See `Task`."""
-        if self._held is None:
+        """See `Task`; none before there is a quantiser: without one the loss is lower."""
+        if self._held is None or not self._codec.quantising:
             return None
         count = self._config.training.batch_size
         crops = self._held.crops(count, self._length, 0, _VALIDATION + number)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -109,7 +110,7 @@ class RunLog:
         path = self._folder / METRICS_NAME
         try:
             with path.open("a", encoding="utf-8") as file:
-                file.write(f"{json.dumps({'time': round(time.time(), 3), **entry})}\n")
+                file.write(f"{json.dumps({'time': round(time.time(), 3), **_finite(entry)})}\n")
         except OSError as error:
             raise storage_error("write", path, error) from error
 
@@ -123,6 +124,18 @@ class RunLog:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
         except OSError as error:
             raise storage_error("write", path, error) from error
+
+
+def _finite(entry: Mapping[str, object]) -> dict[str, object]:
+    """Numbers that are none become null: JSON has no other."""
+    found: dict[str, object] = {}
+    for name, value in entry.items():
+        if isinstance(value, Mapping):
+            found[name] = _finite(value)
+        else:
+            is_none = isinstance(value, float) and not math.isfinite(value)
+            found[name] = None if is_none else value
+    return found
 
 
 def _step_of(line: str) -> int:
