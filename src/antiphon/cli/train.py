@@ -76,7 +76,7 @@ def codec(
 ) -> None:
     """Train the magnitude codec on the clips of a manifest.
 
-    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, training.log,
+    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, report.html,
     and at the end the codec itself in codec/, for `data preprocess --codec`.
     """
     console.start(context)
@@ -107,7 +107,7 @@ def composer(
 ) -> None:
     """Train a MusicGen from nothing on codes that `data preprocess` made.
 
-    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, training.log,
+    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, report.html,
     and at the end the composer itself in composer/, for `generate --model`.
     """
     console.start(context)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from antiphon.files import storage_error
+from antiphon.train.page import METRICS_NAME, write_page
 
-METRICS_NAME, TEXT_NAME = "metrics.jsonl", "training.log"
+TEXT_NAME = "training.log"
 _SMOOTH = 0.9  # of the pace that is shown
 
 
@@ -98,8 +99,11 @@ class RunLog:
         self._tell(f"validation after {step}: {told}")
 
     def saved(self, step: int, path: Path) -> None:
+        """A checkpoint was written; the page is drawn anew."""
         self._append({"step": step, "checkpoint": path.name})
         self._tell(f"saved {path}")
+        if self._writes:
+            write_page(self._folder, self._folder.name)
 
     def note(self, text: str) -> None:
         self._tell(text)
