@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.cli.main import run
-from antiphon.data.manifest import read_manifest
+from antiphon.data.manifest import read_manifest, write_manifest
 from antiphon.data.shards import read_shard, shard_paths
 
 sys.path.append(str(Path(__file__).parents[1] / "compose"))
@@ -74,6 +75,33 @@ def test_a_clip_that_cannot_be_read_is_left_out_and_told(
     assert "error: synth-0-000001: " in err
     (path,) = shard_paths(Path("codes"))
     assert read_shard(path).ids == ("synth-0-000000", "synth-0-000002")
+    # Mended, and tried again when asked to.
+    Path("corpus/000/000001.flac").unlink()
+    assert run(made) == 0
+    assert run([*encoding, "--codec", str(codec)]) == 3
+    assert run([*encoding, "--codec", str(codec), "--retry-failed"]) == 0
+    assert len(read_shard(path)) == 3
+
+
+def test_what_took_the_place_of_a_shard_is_noticed(codec: Path) -> None:
+    made = ["data", "synthesize", "--count", "3", "--duration", "4", "--output-dir", "corpus"]
+    assert run(made) == 0
+    assert run([*made, "--seed", "1"]) == 2  # pieces of another recipe are there
+    encoding = ["data", "preprocess", "corpus/manifest.parquet", "--output-dir", "codes"]
+    assert run([*encoding, "--codec", str(codec)]) == 0
+    (path,) = shard_paths(Path("codes"))
+    before = path.read_bytes()
+    clips = read_manifest(Path("corpus/manifest.parquet")).clips
+    told = [dataclasses.replace(clip, caption="of something else") for clip in clips]
+    write_manifest(Path("corpus/manifest.parquet"), told)
+    assert run([*encoding, "--codec", str(codec)]) == 0
+    assert path.read_bytes() != before
+    write_manifest(Path("corpus/manifest.parquet"), clips)
+    assert run([*encoding, "--codec", str(codec)]) == 0
+    assert path.read_bytes() == before
+    path.unlink()
+    assert run([*encoding, "--codec", str(codec)]) == 0
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from antiphon.data.manifest import Clip, write_manifest
 from antiphon.data.shards import (
     CodecIdentity,
     CodedClip,
+    made_from_of,
     read_shard,
     shard_paths,
     write_shard,
@@ -56,6 +57,27 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     write_shard(path, CODEC, clips())
     assert path.read_bytes() == before
     assert shard_paths(tmp_path) == [path]
+
+
+def test_a_bit_that_flipped_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "codes-00000.parquet"
+    write_shard(path, CODEC, clips(), "made so")
+    assert made_from_of(path) == "made so"
+    whole = bytearray(path.read_bytes())
+    draws = np.random.default_rng(1)
+    for place in draws.integers(4, len(whole) // 2, 40):
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << int(draws.integers(8))
+        path.write_bytes(spoilt)
+        try:
+            shard = read_shard(path)
+        except ConfigError:
+            continue
+        for number, expected in enumerate(clips()):
+            np.testing.assert_array_equal(shard.codes(number), expected.codes)
+            assert shard.clip(number).caption == expected.caption
+    path.write_bytes(b"no shard")
+    assert made_from_of(path) is None
 
 
 def test_what_is_no_shard(tmp_path: Path) -> None:

@@ -416,7 +416,10 @@ def test_a_prompt_that_is_read_is_cancelled_by_replacing_the_process(
     thread.join()
     assert time.monotonic() - began < 1.0
     assert [a.finish for a in answers] == ["cancelled", "cancelled"]
-    assert not is_alive(pid)
+    deadline = time.monotonic() + 5
+    while is_alive(pid):  # on a busy machine a process that was killed takes a while to go
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert engine.answer(ORGAN, QUESTIONS[:1], GREEDY)[0].finish == "stop"
 
 

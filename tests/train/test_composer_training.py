@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from antiphon.compose.score_adapter import ScoreAdapter
 from antiphon.compose.score_frames import WIDTH
 from antiphon.compose.windows import plan
 from antiphon.data.preprocessing import checksum_of
-from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
+from antiphon.data.shards import CodecIdentity, CodedClip, read_shard, write_shard
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.train.checkpoints import read_checkpoint
 from antiphon.train.composer import ComposerTask
 from antiphon.train.config import ComposerConfig, load_config
 from antiphon.train.logs import RunLog
-from antiphon.train.loop import Finished, find_checkpoint, learning_rate, train
+from antiphon.train.loop import Finished, find_checkpoint, kept_of, learning_rate, train
+from antiphon.train.runs import export_run
+from antiphon.train.tokenizer import new_tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "compose"))
 
@@ -218,6 +221,51 @@ def test_what_is_dropped_is_dropped_as_often_as_asked(data: Data, tmp_path: Path
             assert torch.equal(part[name], one[name][4 * rank : 4 * rank + 4])
 
 
+def test_a_run_goes_on_with_its_own_tokenizer_and_data_only(data: Data, tmp_path: Path) -> None:
+    config = config_of(data, tmp_path / "run", "training.max_steps=6")
+    assert run(config, stop_at=3).stopped
+    task = ComposerTask(config)
+    other = new_tokenizer(iter(["nothing of this was ever said"] * 9), 300)
+    task.tokenizer = other
+    checkpoint = newest(tmp_path / "run")
+    task.adopt(kept_of(read_checkpoint(checkpoint)))
+    assert task.tokenizer.to_str() != other.to_str()
+    assert (
+        task.tokenizer.encode("slow jazz").tokens
+        == ComposerTask(config).tokenizer.encode("slow jazz").tokens
+    )
+    moved = tmp_path / "moved"
+    (tmp_path / "run").rename(moved)
+    assert export_run(moved, tmp_path / "made") == 3
+    assert (tmp_path / "made/tokenizer.json").read_text() == task.tokenizer.to_str()
+    assert not (tmp_path / "run").exists()
+
+    codes = tmp_path / "codes"
+    shutil.copytree(data.codes, codes)
+    path = codes / "codes-00000.parquet"
+    shard = read_shard(path)
+    write_shard(path, shard.codec, [shard.clip(n) for n in range(1, len(shard))])
+    changed = config_of(data, moved, "training.max_steps=6")
+    shutil.move(data.codes, tmp_path / "aside")
+    try:
+        shutil.copytree(codes, data.codes)
+        config = dataclasses.replace(changed, output_dir=str(tmp_path / "run"))
+        moved.rename(tmp_path / "run")
+        with pytest.raises(ConfigError, match="the data are not those that the run began with"):
+            run(config, "auto")
+    finally:
+        shutil.rmtree(data.codes)
+        shutil.move(tmp_path / "aside", data.codes)
+
+
+def test_what_was_saved_and_not_yet_judged_is_judged(data: Data, tmp_path: Path) -> None:
+    config = config_of(data, tmp_path, "training.max_steps=4", "log.validate_every_steps=2")
+    run(config)
+    (tmp_path / "checkpoints/best.json").unlink()  # as a kill before it would leave it
+    finished = run(config, "auto")
+    assert finished.best == newest(tmp_path)
+
+
 def test_steps_that_are_not_finite_are_left_out_and_end_the_run(data: Data, tmp_path: Path) -> None:
     config = config_of(data, tmp_path, "training.max_steps=12", "training.max_bad_steps=3")
     task = ComposerTask(config)
@@ -267,7 +315,15 @@ def test_the_learning_rate_rises_and_falls() -> None:
         (["data.codes="], "data.codes is empty"),
         (["data.codec="], "are of the codec 'tiny' with the hash"),
         (["data.codes={tmp}"], r"holds no shards"),
-        (["data.lengths=[0]"], "data.lengths is"),
+        (["data.lengths=[0]"], "lengths is"),
+        (["data.lengths=[200]"], "above 0 and up to 60"),
+        (["log.every_steps=0"], "every_steps is 0; expected 1 or more"),
+        (["checkpoint.keep=0"], "keep is 0; expected 1 or more"),
+        (["training.accumulate=0"], "accumulate is 0; expected 1 or more"),
+        (["training.seed=-1"], "seed is -1; expected 0 or more"),
+        (["model.heads=5"], "hidden_size is 48; expected a multiple of heads, 5"),
+        (["model.dropout=2"], "dropout is 2; expected 0 to 0.9"),
+        (["trainer.precision=fp16-mixed"], "trainer.precision: Input should be 'fp32' or 'bf16"),
         (["model.hidden=3"], r"'model.hidden' is not known \(did you mean 'hidden_size'"),
         (["+model.hidden=3"], r"'hidden' is not known \(did you mean 'hidden_size'"),
         (["training.batch_size=many"], "training.batch_size: Input should be a valid integer"),

@@ -93,7 +93,7 @@ def codec(
     if dry_run:
         _say_how_large(task, chosen)
         return
-    _run(task, chosen, resume, "seconds", "codec")
+    _run(task, chosen, resume, "samples", "codec")
 
 
 @train.command(short_help="A composer: captions and scores to codes.", epilog=_COMPOSER_EPILOG)
@@ -151,12 +151,13 @@ def _run(task: Task, config: RunConfig, resume: str | None, unit: str, name: str
         return
     best = read_checkpoint(finished.best or finished.checkpoint)
     task.export(output / name, best.parts.get("average", best.parts["model"]))
-    console.note(f"{name} of step {best.step}, the best by validation loss")
+    why = "the best by validation loss" if finished.best else "the last: nothing judged it"
+    console.note(f"{name} of step {best.step}, {why}")
     console.print_text(str(output / name))
 
 
 def _say_how_large(task: Task, config: RunConfig) -> None:
-    """Two steps tell the pace; nothing is written."""
+    """A few steps tell the pace; nothing is written but decoded sound."""
     import torch
 
     parameters = sum(parameter.numel() for parameter in task.model.parameters())

@@ -6,6 +6,7 @@ position sees what it would have seen. Every clip comes once in each epoch. Know
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ class Corpus:
         self._paths = []
         counts = []
         codec: CodecIdentity | None = None
+        digest = hashlib.blake2b(digest_size=16)
         for path in shard_paths(folder):
             shard = read_shard(path, split)
             if codec is not None and shard.codec != codec:
@@ -42,11 +44,14 @@ class Corpus:
                     "those of one: preprocess into a folder of their own"
                 )
             codec = shard.codec
+            digest.update(f"{path.name} {shard.content}\n".encode())
             if len(shard):
                 self._paths.append(path)
                 counts.append(len(shard))
         assert codec is not None, "a folder with shards"
         self.codec = codec
+        self.checksum = digest.hexdigest()
+        """Tells what the shards hold."""
         self._counts = np.array(counts, np.int64)
         self._held: OrderedDict[int, Shard] = OrderedDict()
         self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None

@@ -17,7 +17,7 @@ from antiphon.compose.score_frames import WIDTH, score_frames
 from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 from antiphon.data.manifest import Clip, Manifest
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
-from antiphon.data.shards import PATTERN, CodecIdentity, CodedClip, write_shard
+from antiphon.data.shards import PATTERN, CodecIdentity, CodedClip, made_from_of, write_shard
 from antiphon.errors import AntiphonError, ConfigError, DiskFullError, EngineError
 from antiphon.files import storage_error
 from antiphon.score import Score
@@ -75,11 +75,18 @@ def preprocess(
         clips = manifest.clips[start : start + size]
         made_from = [dataclasses.asdict(clip) for clip in clips]
         key = key_of("preprocess", dataclasses.asdict(identity), SCORE_FRAMES, number, made_from)
-        items.append(Item(key, f"shard {number}", _Part(number, clips)))
+        items.append(Item(key, f"shard {number}", _Part(number, clips, key)))
     work = _Encoding(coding, identity, manifest.folder, folder)
-    result = run_items(items, work, folder / LEDGER_NAME, options)
-    if result.is_complete and not result.failures:
-        _drop_others(folder, {_name(number) for number in range(len(items))})
+
+    def still_there(item: Item[_Part], record: Record) -> bool:
+        if options.retry_failed and record["unread"]:
+            return False
+        return made_from_of(folder / _name(item.payload.number)) == item.key
+
+    result = run_items(items, work, folder / LEDGER_NAME, options, still_there)
+    if result.is_complete:
+        # Those of clips that are no more, or are in another split now.
+        _drop_others(folder, {str(record["shard"]) for record in result.records})
     unread = [
         Failure(str(one["id"]), str(one["reason"]))
         for record in result.records
@@ -96,6 +103,7 @@ class _Part:
 
     number: int
     clips: tuple[Clip, ...]
+    key: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ class _Encoding:
             except AntiphonError as error:
                 unread.append({"id": clip.id, "reason": str(error)})
         path = self.folder / _name(part.number)
-        write_shard(path, self.identity, coded)
+        write_shard(path, self.identity, coded, part.key)
         seconds = sum(clip.codes.shape[1] for clip in coded) / self.identity.frame_rate
         return {"shard": path.name, "clips": len(coded), "seconds": seconds, "unread": unread}
 

@@ -106,25 +106,37 @@ def key_of(*parts: object) -> str:
 
 
 def run_items(
-    items: Sequence[Item[Payload]], work: Work[Payload], ledger: Path, options: RunOptions
+    items: Sequence[Item[Payload]],
+    work: Work[Payload],
+    ledger: Path,
+    options: RunOptions,
+    still_there: Callable[[Item[Payload], Record], bool] = lambda item, record: True,
 ) -> Result:
     """Work on all `items` that `ledger` does not know yet; it is the file that remembers them.
 
-    Once `should_stop` says so no further item is begun, and those in work are finished.
+    What it knows and is not `still_there`, because somebody removed it or something else took its
+    place, is made anew. Once `should_stop` says so no further item is begun, and those in work are
+    finished.
     Raises StorageError when another run has the ledger, DiskFullError, EngineError if no worker can
     start.
     """
     ledger.parent.mkdir(parents=True, exist_ok=True)
     busy = f"another run is at work on {ledger}; wait until it has ended"
     with journal.opened(ledger, busy) as log:
-        run = _Run(items, log, options)
+        run = _Run(items, log, options, still_there)
         if run.missing:
             run.work(work)
         return Result(tuple(run.outcomes.get(item.key) for item in items))
 
 
 class _Run(Generic[Payload]):
-    def __init__(self, items: Sequence[Item[Payload]], log: Journal, options: RunOptions) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item[Payload]],
+        log: Journal,
+        options: RunOptions,
+        still_there: Callable[[Item[Payload], Record], bool],
+    ) -> None:
         self._log = log
         self._options = options
         self._synced = time.monotonic()
@@ -134,6 +146,9 @@ class _Run(Generic[Payload]):
         for item in items:
             entry = known.get(item.key)
             outcome = None if entry is None else _known(item, entry)
+            record = None if outcome is None else outcome.record
+            if record is not None and not still_there(item, record):
+                outcome = None
             if outcome is None or (outcome.record is None and options.retry_failed):
                 self.missing[item.key] = item
             else:

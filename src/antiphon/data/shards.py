@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from antiphon import __version__
 from antiphon.data.manifest import Split
-from antiphon.data.tables import read_table, schema, write_table
+from antiphon.data.tables import read_table, said_of, schema, write_table
 from antiphon.errors import ConfigError
 from antiphon.plain import read_json
 
@@ -79,10 +79,16 @@ class _Footer:
     made_with: str
     content: str
     codec: CodecIdentity
+    made_from: str = ""
 
 
-def write_shard(path: Path, codec: CodecIdentity, clips: Sequence[CodedClip]) -> None:
-    """Write a shard; it appears whole or not at all. Raises StorageError (DiskFullError)."""
+def write_shard(
+    path: Path, codec: CodecIdentity, clips: Sequence[CodedClip], made_from: str = ""
+) -> None:
+    """Write a shard; it appears whole or not at all. `made_from` is what `made_from_of` gives.
+
+    Raises StorageError (DiskFullError).
+    """
     columns: dict[str, list[object]] = {name: [] for name in _KINDS}
     digest = hashlib.blake2b(digest_size=32)
     for clip in clips:
@@ -102,15 +108,19 @@ def write_shard(path: Path, codec: CodecIdentity, clips: Sequence[CodedClip]) ->
         for name, value in row.items():
             columns[name].append(value)
             digest.update(repr(value).encode())
-    footer = _Footer(SCHEMA_VERSION, f"antiphon {__version__}", digest.hexdigest(), codec)
+    footer = _Footer(
+        SCHEMA_VERSION, f"antiphon {__version__}", digest.hexdigest(), codec, made_from
+    )
     write_table(path, columns, schema(_KINDS), json.dumps(asdict(footer)))
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """The clips of a shard, by number; nothing is copied until a clip is asked for."""
+    """The clips of a shard, by number; nothing is copied until a clip is asked for. `content` is
+    the hash of all its rows."""
 
     codec: CodecIdentity
+    content: str
     ids: tuple[str, ...]
     frames: NDArray[np.int32]
     _table: pyarrow.Table
@@ -160,13 +170,24 @@ def read_shard(path: Path, split: Split | None = None) -> Shard:
             f"{path} has the schema version {footer.schema_version}; expected {SCHEMA_VERSION}: "
             "preprocess again"
         )
+    if not table.schema.remove_metadata().equals(schema(_KINDS)):
+        raise ConfigError(f"{path} has other columns than a shard of codes; preprocess again")
     if split is not None:
         import pyarrow.compute
 
         table = table.filter(pyarrow.compute.equal(table["split"], split))
     table = table.combine_chunks()
     ids = tuple(table["id"].to_pylist())
-    return Shard(footer.codec, ids, table["frames"].to_numpy(), table)
+    return Shard(footer.codec, footer.content, ids, table["frames"].to_numpy(), table)
+
+
+def made_from_of(path: Path) -> str | None:
+    """What a shard was made from, as it was told; None for no shard."""
+    said = said_of(path)
+    try:
+        return None if said is None else read_json(_Footer, said, str(path)).made_from
+    except ConfigError:
+        return None
 
 
 def shard_paths(folder: Path) -> list[Path]:

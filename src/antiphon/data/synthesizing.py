@@ -6,7 +6,8 @@ Every piece is a pure function of the recipe, the seed and its number.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,13 +21,14 @@ from antiphon.data.manifest import Clip, relative_path, split_of, write_manifest
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
 from antiphon.data.wording import write_caption
 from antiphon.errors import ConfigError
-from antiphon.files import atomic_write
+from antiphon.files import atomic_write, storage_error
 from antiphon.plain import read_json, write_json
 from antiphon.score import Score
 from antiphon.synth import FluidSynthPlayer, fit_length, render
 
 RENDERERS = ("synth", "fluidsynth")
-MANIFEST_NAME, LEDGER_NAME = "manifest.parquet", ".synthesize.jsonl"
+MANIFEST_NAME, RECIPE_NAME = "manifest.parquet", "recipe.json"
+LEDGER_NAME = ".synthesize.jsonl"
 MAX_SECONDS = 600.0
 _SHORT_SECONDS = 12.0
 _FOLDER_SIZE = 1000  # pieces in one folder
@@ -92,11 +94,36 @@ def synthesize(recipe: Recipe, folder: Path, options: RunOptions) -> Result:
         Item(key_of("synthesize", made_by, number), f"piece {number}", number)
         for number in range(recipe.count)
     ]
-    result = run_items(items, _Playing(recipe, folder), folder / LEDGER_NAME, options)
+    _require_same_recipe(folder, made_by)
+
+    def still_there(item: Item[int], record: Record) -> bool:
+        return all((folder / str(record[name])).is_file() for name in ("path", "score"))
+
+    work = _Playing(recipe, folder)
+    result = run_items(items, work, folder / LEDGER_NAME, options, still_there)
     if result.is_complete:
         clips = [read_json(Clip, write_json(record), "ledger") for record in result.records]
         write_manifest(folder / MANIFEST_NAME, clips)
     return result
+
+
+def _require_same_recipe(folder: Path, made_by: Mapping[str, object]) -> None:
+    """Raise ConfigError for a folder with pieces that were made by another recipe."""
+    path = folder / RECIPE_NAME
+    said = json.dumps(made_by, default=str, indent=1) + "\n"
+    try:
+        there = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, said.encode())
+        return
+    except OSError as error:
+        raise storage_error("read", path, error) from error
+    if there != said:
+        raise ConfigError(
+            f"{folder} holds pieces that were made another way ({path.name} says how); expected "
+            "the same seed, length, rate, renderer and genres, or another folder"
+        )
 
 
 def write_piece(recipe: Recipe, number: int) -> Piece:

@@ -32,7 +32,9 @@ def read_table(path: Path, expected: str) -> tuple[pyarrow.Table, bytes]:
         with path.open("rb") as file:
             # In this thread: where one of Arrow's own is only starting when the process ends, the
             # process is aborted (one run of five).
-            table = pyarrow.parquet.ParquetFile(file, pre_buffer=False).read(use_threads=False)
+            table = pyarrow.parquet.ParquetFile(
+                file, pre_buffer=False, page_checksum_verification=True
+            ).read(use_threads=False)
     except pyarrow.ArrowException as error:
         raise ConfigError(
             f"{path} is no whole Parquet file: {error}; expected {expected}"
@@ -49,6 +51,19 @@ def read_table(path: Path, expected: str) -> tuple[pyarrow.Table, bytes]:
     return table, said
 
 
+def said_of(path: Path) -> bytes | None:
+    """What a file says of itself, without its rows; None where there is none, or it is damaged."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_schema(path).metadata or {}
+    except (OSError, pyarrow.ArrowException):
+        return None
+    found: bytes | None = metadata.get(_META)
+    return found
+
+
 def write_table(
     path: Path, columns: Mapping[str, Sequence[object]], schema: pyarrow.Schema, said: str
 ) -> None:
@@ -58,7 +73,7 @@ def write_table(
 
     table = pyarrow.table(dict(columns), schema.with_metadata({_META: said.encode()}))
     with replacing(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+        pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def schema(types: Mapping[str, str]) -> pyarrow.Schema:

@@ -23,6 +23,7 @@ from antiphon.errors import ModelError
 from antiphon.files import atomic_write, storage_error, sync_file, sync_folder
 
 STATE_NAME, BEST_NAME = "state.json", "best.json"
+VALIDATION_LOSS = "validation_loss"  # in the state
 _NAME = re.compile(r"step-(\d{9})\.ckpt")
 Tensors = Mapping[str, Tensor]
 
@@ -47,6 +48,7 @@ class CheckpointFolder:
         """Make the folder, and clear away what a killed run left half-done. Raises StorageError."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / f"{BEST_NAME}.lock").unlink(missing_ok=True)
             for path in self.folder.glob(".*"):
                 if path.is_dir():
                     shutil.rmtree(path)
@@ -94,8 +96,11 @@ class CheckpointFolder:
             raise ModelError(f"{self.folder / BEST_NAME} is damaged: {error}; remove it") from error
         return (path, loss) if path.is_dir() else None
 
-    def mark_best(self, path: Path, loss: float) -> None:
-        """Keep `path`, which is one of ours, as the best."""
+    def mark_if_best(self, path: Path, loss: float | None) -> None:
+        """Keep `path`, which is one of ours, as the best if its loss is the lowest."""
+        best = self.best()
+        if loss is None or (best is not None and best[1] <= loss):
+            return
         told = {"checkpoint": path.name, "loss": loss}
         atomic_write(self.folder / BEST_NAME, f"{json.dumps(told)}\n".encode())
         self._drop(self._outdated())
@@ -143,6 +148,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
         except OSError as error:
             raise storage_error("read", file, error) from error
     return Checkpoint(step, parts, state)
+
+
+def validation_loss(path: Path) -> float | None:
+    """What a checkpoint says of itself, without its tensors; None if it was not judged."""
+    try:
+        loss = json.loads((path / STATE_NAME).read_bytes()).get(VALIDATION_LOSS)
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever goes on from it will be told
+    return float(loss) if isinstance(loss, float | int) else None
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from antiphon.data.manifest import read_manifest
 from antiphon.errors import ConfigError
 from antiphon.train.config import CodecConfig
-from antiphon.train.loop import Batch, Losses
+from antiphon.train.loop import Batch, Losses, require_same_data
 from antiphon.train.magnitude_model import MagnitudeModel
 from antiphon.train.sound import decoded
 
@@ -27,6 +27,11 @@ class CodecTask:
         self, config: CodecConfig, on_clip: Callable[[int, int], None] = lambda done, total: None
     ) -> None:
         """Raises ConfigError for data that cannot be trained on, StorageError."""
+        if config.trainer.devices * config.trainer.nodes > 1:
+            raise ConfigError(
+                "trainer.devices: the codebooks follow what one process sees; expected 1 device "
+                "for a codec"
+            )
         if not config.data.manifest:
             raise ConfigError(
                 "data.manifest is empty; expected the manifest of the sound to learn from: "
@@ -51,6 +56,16 @@ class CodecTask:
         self._codec = MagnitudeModel(config.model, config.training.seed)
         self.model = _Losses(self._codec)
 
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """See `Task`."""
+        held = "" if self._held is None else self._held.name
+        return {"data": f"{self._train.name} {held}"}
+
+    def adopt(self, kept: Mapping[str, str]) -> None:
+        """See `Task`."""
+        require_same_data(kept, self.kept)
+
     def begin(self) -> None:
         """See `Task`."""
         seed = self._config.training.seed
@@ -73,9 +88,8 @@ class CodecTask:
         return {"waveforms": torch.from_numpy(crops)}
 
     def units(self, batch: Batch) -> int:
-        """See `Task`: seconds of sound."""
-        waveforms = batch["waveforms"]
-        return int(waveforms.numel()) // self._config.model.sample_rate
+        """See `Task`: samples."""
+        return int(batch["waveforms"].numel())
 
     def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """See `Task`."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from antiphon import settings
@@ -27,8 +28,8 @@ from antiphon.models.finding import packaged
 from antiphon.train.composer_model import END, PAD, ComposerModel
 from antiphon.train.config import ComposerConfig, to_yaml
 from antiphon.train.exporting import write_card, write_composer
-from antiphon.train.loop import Batch
-from antiphon.train.tokenizer import tokenizer_of
+from antiphon.train.loop import Batch, require_same_data
+from antiphon.train.tokenizer import new_tokenizer, texts_of
 
 MAX_TOKENS = 96
 _POSITIONS = 4096
@@ -61,8 +62,6 @@ class ComposerTask:
                 "data.codes is empty; expected a folder that 'antiphon data preprocess' wrote: "
                 "data.codes=DIR"
             )
-        if not data.lengths or min(data.lengths) <= 0:
-            raise ConfigError(f"data.lengths is {data.lengths}; expected lengths above 0")
         folder = Path(data.codes)
         self._config = config
         self._train = self._corpus(folder, "train")
@@ -74,10 +73,18 @@ class ComposerTask:
             _require_codec(self._codec, codec, folder)
         self._frames = [max(1, round(length * codec.frame_rate)) for length in data.lengths]
         self._pattern = delay(codec.codebooks)
-        self.tokenizer = tokenizer_of(
-            Path(config.output_dir), shard_paths(folder), config.model.vocabulary
-        )
+        self.tokenizer = new_tokenizer(texts_of(shard_paths(folder)), config.model.vocabulary)
         self.model = ComposerModel(config.model, codec, _POSITIONS, config.training.seed)
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """See `Task`."""
+        return {"tokenizer": self.tokenizer.to_str(), "data": self._train.checksum}
+
+    def adopt(self, kept: Mapping[str, str]) -> None:
+        """See `Task`."""
+        require_same_data(kept, self.kept)
+        self.tokenizer = Tokenizer.from_str(kept["tokenizer"])
 
     def begin(self) -> None:
         """See `Task`."""
@@ -115,7 +122,7 @@ class ComposerTask:
         """See `Task`."""
         write_composer(folder, self.model, weights, self.tokenizer, self._codec)
         codec = self._train.codec
-        write_card(folder, to_yaml(self._config), codec, self._train.licences(), {})
+        write_card(folder, to_yaml(self._config), codec, self._train.licences())
 
     def _corpus(self, folder: Path, split: Split) -> Corpus:
         corpus = Corpus(folder, split)
@@ -134,7 +141,9 @@ class ComposerTask:
         begins = draws.random() < _BEGINNINGS
         start = 0 if begins else int(draws.integers(0, spare + 1))
         chances = draws.random(3)
-        text = self._text(clip, draws, merged=held or chances[0] < data.controls_share)
+        dropout = 0.0 if held else data.control_dropout
+        merged = held or chances[0] < data.controls_share
+        text = self._text(clip, draws, dropout) if merged else clip.caption or ""
         scored = clip.score_frames is not None
         score = np.zeros((clip.codes.shape[1], WIDTH), np.float32)
         if clip.score_frames is not None:
@@ -147,13 +156,11 @@ class ComposerTask:
             scored and (held or chances[2] >= data.score_dropout),
         )
 
-    def _text(self, clip: CodedClip, draws: np.random.Generator, *, merged: bool) -> str:
-        if not merged or not clip.controls:
-            return clip.caption or ""
+    def _text(self, clip: CodedClip, draws: np.random.Generator, dropout: float) -> str:
         kept = {
             name: value
-            for name, value in clip.controls.items()
-            if draws.random() >= self._config.data.control_dropout
+            for name, value in (clip.controls or {}).items()
+            if draws.random() >= dropout
         }
         return render(clip.caption or "", Controls.from_options(kept))
 

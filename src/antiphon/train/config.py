@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from antiphon.compose.options import suggestion
 from antiphon.errors import ConfigError
 from antiphon.plain import read_json
 
-Precision = Literal["fp32", "bf16-mixed", "fp16-mixed"]
+Precision = Literal["fp32", "bf16-mixed"]
 ROOT_NAME = "configs"  # the folder that groups such as `model: small` are looked up from
 _SCHEMA, _PRIMARY = "antiphon_schema", "antiphon_primary"
 
@@ -34,6 +35,11 @@ class TrainerConfig:
     precision: Precision = "bf16-mixed"
     threads: int | None = None
     """Of each process on a CPU; None: all cores between them."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        _require(self, "devices", 1)
+        _require(self, "nodes", 1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,16 @@ class TrainingConfig:
     """So many steps in a row that are not finite end the run."""
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for name in ("batch_size", "accumulate", "max_steps", "max_bad_steps"):
+            _require(self, name, 1)
+        for name in ("warmup_steps", "learning_rate", "final_learning_rate", "weight_decay",
+                     "clip_norm", "seed"):  # fmt: skip
+            _require(self, name, 0)
+        for name in ("beta1", "beta2", "ema_decay"):
+            _require(self, name, 0, 0.999999)
+
 
 @dataclass(frozen=True)
 class CheckpointConfig:
@@ -65,6 +81,11 @@ class CheckpointConfig:
 
     every_steps: int = 500
     keep: int = 2
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        _require(self, "every_steps", 1)
+        _require(self, "keep", 1)
 
 
 @dataclass(frozen=True)
@@ -74,10 +95,11 @@ class LogConfig:
     every_steps: int = 10
     validate_every_steps: int = 500
     validation_batches: int = 8
-    sample_every_steps: int = 0
-    """0: no sound is made on the way."""
-    tensorboard: bool = False
-    wandb: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for name in ("every_steps", "validate_every_steps", "validation_batches"):
+            _require(self, name, 1)
 
 
 @dataclass(frozen=True)
@@ -122,6 +144,13 @@ class CodesDataConfig:
     controls_share: float = 0.5
     control_dropout: float = 0.15
 
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for name in ("text_dropout", "score_dropout", "controls_share", "control_dropout"):
+            _require(self, name, 0, 1)
+        if not self.lengths or not all(0 < length <= 60 for length in self.lengths):
+            raise ConfigError(f"lengths is {self.lengths}; expected seconds, above 0 and up to 60")
+
 
 @dataclass(frozen=True)
 class ComposerModelConfig:
@@ -140,6 +169,20 @@ class ComposerModelConfig:
     vocabulary: int = 2000
     score_adapter: bool = True
     adapter_hidden: int = 128
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for name in ("hidden_size", "layers", "heads", "ffn_size", "text_width", "text_layers",
+                     "text_heads", "text_ffn_size", "adapter_hidden"):  # fmt: skip
+            _require(self, name, 1)
+        _require(self, "vocabulary", 100)
+        _require(self, "dropout", 0, 0.9)
+        for width, heads in (("hidden_size", "heads"), ("text_width", "text_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise ConfigError(
+                    f"{width} is {getattr(self, width)}; expected a multiple of {heads}, "
+                    f"{getattr(self, heads)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -211,6 +254,13 @@ def changes(old: Mapping[str, object], new: Mapping[str, object], at: str = "") 
         elif before != after:
             found.append(f"{place}: {before} -> {after}")
     return found
+
+
+def _require(config: object, name: str, lowest: float, highest: float = math.inf) -> None:
+    value = getattr(config, name)
+    if not lowest <= value <= highest:  # written so that NaN fails, too
+        bound = f"{lowest:g} or more" if highest == math.inf else f"{lowest:g} to {highest:g}"
+        raise ConfigError(f"{name} is {value:g}; expected {bound}")
 
 
 def _composed(

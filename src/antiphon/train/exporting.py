@@ -73,12 +73,10 @@ def write_card(
     config_yaml: str,
     codec: CodecIdentity,
     licences: Iterable[str | None],
-    metrics: Mapping[str, float],
 ) -> None:
-    """Write README.md: what the model learned from, under which licences, and how well."""
+    """Write README.md: what the model learned from, and under which licences."""
     counted = Counter(licence or "not known" for licence in licences)
     listed = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(counted.items()))
-    told = "\n".join(f"| {name} | {value:.4f} |" for name, value in metrics.items())
     text = f"""---
 library_name: antiphon
 tags: [music, musicgen]
@@ -91,10 +89,6 @@ Codec: {codec.name}, {codec.frame_rate} frames a second of {codec.codebooks} cod
 | licence of the clips it learned from | clips |
 |---|---|
 {listed}
-
-| on held-out clips | nats a code |
-|---|---|
-{told}
 
 It was trained by:
 

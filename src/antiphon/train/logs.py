@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from antiphon.files import storage_error
+from antiphon.files import atomic_write, storage_error
 from antiphon.train.page import METRICS_NAME, write_page
 
 TEXT_NAME = "training.log"
@@ -36,14 +36,14 @@ class RunLog:
         self._show = show
         self._step_seconds: float | None = None
         self._since = time.perf_counter()
-        self._last = self._first = 0
+        self._last = self._done = 0
 
     def mute(self) -> None:
         """Say nothing more: another process tells."""
         self._writes = False
 
     def begin(self, step: int, last: int) -> None:
-        self._first = self._done = step
+        self._done = step
         self._last = last
         self._since = time.perf_counter()
         if not self._writes:
@@ -53,7 +53,8 @@ class RunLog:
             self._folder.mkdir(parents=True, exist_ok=True)
             lines = path.read_text().splitlines() if path.exists() else []
             kept = [line for line in lines if _step_of(line) <= step]
-            path.write_text("".join(f"{line}\n" for line in kept))
+            if kept != lines or not path.exists():
+                atomic_write(path, "".join(f"{line}\n" for line in kept).encode())
         except OSError as error:
             raise storage_error("write", path, error) from error
         self.note(f"from step {step} to {last}")

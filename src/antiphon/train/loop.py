@@ -20,7 +20,13 @@ from torch import Tensor, nn
 
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.threads import usable_cores
-from antiphon.train.checkpoints import Checkpoint, CheckpointFolder, read_checkpoint
+from antiphon.train.checkpoints import (
+    VALIDATION_LOSS,
+    Checkpoint,
+    CheckpointFolder,
+    read_checkpoint,
+    validation_loss,
+)
 from antiphon.train.config import (
     CheckpointConfig,
     LogConfig,
@@ -34,7 +40,6 @@ from antiphon.train.logs import RunLog
 CHECKPOINTS, LOG_NAME = "checkpoints", "metrics.jsonl"
 # What may change between the parts of a run: none of it changes a step.
 _FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
-_FREE_TRAINING = frozenset({"max_steps"})  # but with a schedule that ends at it
 Batch = Mapping[str, Tensor]
 Losses = Mapping[str, Tensor]  # scalars; `total` is what is made smaller
 
@@ -61,6 +66,14 @@ class Task(Protocol):
     """
 
     model: nn.Module
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """Texts that go into every checkpoint, such as the tokenizer; `data` tells what is learned
+        from, and must be the same when the run goes on."""
+
+    def adopt(self, kept: Mapping[str, str]) -> None:
+        """Go on with these. Raises ConfigError if they are of other data."""
 
     def begin(self) -> None:
         """Before the first step of a new run, never of one that goes on."""
@@ -152,6 +165,9 @@ class _Run:
     def run(self, resume: Path | None) -> Finished:
         if self._fabric.is_global_zero:
             self._folder.clean()
+            # A kill may have come between a save and the judgement on it.
+            if (newest := self._folder.newest()) is not None:
+                self._folder.mark_if_best(newest, validation_loss(newest))
         self._fabric.barrier()
         if resume is None:
             self._task.begin()
@@ -167,7 +183,11 @@ class _Run:
             validated = None
             if ends or self._step % self._config.log.validate_every_steps == 0:
                 validated = self._validate()
-            if ends or validated or self._step % self._config.checkpoint.every_steps == 0:
+            if (
+                ends
+                or validated is not None
+                or self._step % self._config.checkpoint.every_steps == 0
+            ):
                 saved = self._save(validated)
         stopped = self._step < last
         if saved is None or stopped:
@@ -234,8 +254,8 @@ class _Run:
         most = self._config.training.max_bad_steps
         if self._bad_steps >= most:
             raise EngineError(
-                f"{most} steps in a row were not finite; expected some that are: try a lower "
-                "training.learning_rate, or trainer.precision fp32, from the last checkpoint"
+                f"{most} steps in a row were not finite; expected some that are: begin a new run "
+                "with a lower training.learning_rate, or with trainer.precision=fp32"
             )
         return False
 
@@ -272,7 +292,7 @@ class _Run:
             return None
         means = {name: value / count for name, value in sums.items()}
         self._log.validation(self._step, means)
-        return means["total"]
+        return means["total"] if math.isfinite(means["total"]) else None
 
     def _swap(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         before = self._weights()
@@ -293,17 +313,18 @@ class _Run:
                 "config": plain(self._config),
                 "optimizer": numbers,
                 "bad_steps": self._bad_steps,
+                "kept": dict(self._task.kept),
+                VALIDATION_LOSS: validated,
             }
             path = self._folder.save(Checkpoint(self._step, parts, state))
-            best = self._folder.best()
-            if validated is not None and (best is None or validated < best[1]):
-                self._folder.mark_best(path, validated)
+            self._folder.mark_if_best(path, validated)
             self._log.saved(self._step, path)
         self._fabric.barrier()
         return path
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         require_same_run(checkpoint.state.get("config"), plain(self._config))
+        self._task.adopt(kept_of(checkpoint))
         try:
             self._task.model.load_state_dict(checkpoint.parts["model"])
             if self._config.training.ema_decay:
@@ -362,17 +383,28 @@ def require_same_run(old: object, new: Mapping[str, object]) -> None:
         raise ModelError("the checkpoint does not say its config; expected one of a run of ours")
 
     def fixed(config: Mapping[str, object]) -> dict[str, object]:
-        kept = {name: value for name, value in config.items() if name not in _FREE}
-        training = kept.get("training")
-        if isinstance(training, Mapping) and training.get("schedule") == "constant":
-            kept["training"] = {n: v for n, v in training.items() if n not in _FREE_TRAINING}
-        return kept
+        return {name: value for name, value in config.items() if name not in _FREE}
 
     found = changes(fixed(old), fixed(new))
     if found:
         raise ConfigError(
             f"the run cannot go on with another config: {'; '.join(found)}; expected the same, or "
             "begin a new run under another experiment_name"
+        )
+
+
+def kept_of(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """What a task had put into a checkpoint."""
+    kept = checkpoint.state.get("kept")
+    return kept if isinstance(kept, dict) else {}
+
+
+def require_same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Raise ConfigError for a run that would go on with other data."""
+    if old.get("data") != new["data"]:
+        raise ConfigError(
+            "the data are not those that the run began with; expected the same, or begin a new run "
+            "under another experiment_name"
         )
 
 

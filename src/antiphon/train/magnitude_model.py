@@ -123,15 +123,17 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
         """Latents [M, L] to their quantised ones, with the gradient of the latents, and the
         commitment loss. In training it also collects, starts and follows. Until it has started,
         latents pass as they are."""
+        # What is not finite must not stay in the buffers: the step is left out by who takes it.
+        moves = self.training and bool(torch.isfinite(latents).all())
         if not self.started:
-            if self.training:
+            if moves:
                 self._collect(latents.detach(), step)
             return latents, latents.new_zeros(())
         rest, quantised, commitment = latents, torch.zeros_like(latents), latents.new_zeros(())
         for number in range(len(self.codebooks)):
             codes = self._nearest(rest.detach(), number)
             entries = self.codebooks[number][codes]
-            if self.training:
+            if moves:
                 self._follow(rest.detach(), codes, number, step)
             commitment = commitment + functional.mse_loss(rest, entries)
             quantised = quantised + entries

@@ -11,7 +11,7 @@ from antiphon.train.checkpoints import STATE_NAME, CheckpointFolder, read_checkp
 from antiphon.train.codec import CodecTask
 from antiphon.train.composer import ComposerTask
 from antiphon.train.config import CodecConfig, ComposerConfig
-from antiphon.train.loop import CHECKPOINTS
+from antiphon.train.loop import CHECKPOINTS, kept_of
 
 
 def export_run(source: Path, output: Path) -> int:
@@ -41,5 +41,6 @@ def export_run(source: Path, output: Path) -> int:
         task = ComposerTask(read_json(ComposerConfig, text, str(path)))
     else:
         task = CodecTask(read_json(CodecConfig, text, str(path)))
+    task.adopt(kept_of(checkpoint))
     task.export(output, checkpoint.parts.get("average", checkpoint.parts["model"]))
     return checkpoint.step

@@ -28,6 +28,8 @@ class Sound:
 
     samples: NDArray[np.int16]
     sample_rate: int
+    name: str
+    """Tells what it was decoded from."""
 
     @property
     def seconds(self) -> float:
@@ -70,7 +72,7 @@ def decoded(
         except OSError as error:
             raise storage_error("write", folder, error) from error
         _decode(manifest, clips, sample_rate, path, on_clip)
-    return Sound(np.memmap(path, np.int16, "r"), sample_rate)
+    return Sound(np.memmap(path, np.int16, "r"), sample_rate, path.name)
 
 
 def _decode(
@@ -100,8 +102,9 @@ def _decode(
             on_clip(number + 1, len(clips))
         if not file.tell():
             raise ConfigError(
-                f"no clip of the manifest could be read: {unread[0].strip() if unread else 'none'};"
-                " expected sound to train on"
+                f"of the {len(clips):,} clips for this split none could be read"
+                f"{': ' + unread[0].strip() if unread else ''}; expected sound to learn from in "
+                "the splits train and validation"
             )
     if unread:
         atomic_write(path.with_suffix(".unread.txt"), "".join(unread).encode())

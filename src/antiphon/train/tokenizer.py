@@ -9,24 +9,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 
 from antiphon.compose.prompt import render
-from antiphon.compose.text import TOKENIZER_NAME
 from antiphon.controls import Controls
 from antiphon.data.shards import read_shard
-from antiphon.files import atomic_write
 
 SPECIALS = ("<pad>", "</s>", "<unk>")
-
-
-def tokenizer_of(output: Path, shards: Sequence[Path], vocabulary: int) -> Tokenizer:
-    """The tokenizer of a run: the one it has in `output`, or a new one of the captions and controls
-    in `shards`, which is then kept there."""
-    path = output / TOKENIZER_NAME
-    if path.is_file():
-        return Tokenizer.from_file(str(path))
-    tokenizer = new_tokenizer(_texts(shards), vocabulary)
-    output.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, tokenizer.to_str().encode())
-    return tokenizer
 
 
 def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
@@ -49,6 +35,7 @@ def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIALS),
+        limit_alphabet=vocabulary // 2,  # of rare scripts the commonest signs
         initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789#.,:;-'&/"),
         show_progress=False,
     )
@@ -56,7 +43,8 @@ def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _texts(shards: Sequence[Path]) -> Iterator[str]:
+def texts_of(shards: Sequence[Path]) -> Iterator[str]:
+    """What is said of the training clips of shards."""
     for path in shards:
         shard = read_shard(path, "train")
         for number in range(len(shard)):
