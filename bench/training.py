@@ -56,7 +56,6 @@ BATCH, CROP_SECONDS = 8, 10.0
 
 def run() -> Part:
     """All figures of training."""
-    torch.set_num_threads(1)
     rows = [*codec_rows(), score_row(), *pace_rows()]
     notes = (
         f"The codec: one piece of {CLIP_SECONDS:.0f} s of each genre for each renderer (our own "
@@ -129,6 +128,7 @@ def held_pieces(sample_rate: int) -> list[np.ndarray]:
 
 def pace_rows() -> list[Row]:
     """Forward and backward of ours and transformers', and what a batch costs to make."""
+    torch.set_num_threads(1)  # the run before took both
     with tempfile.TemporaryDirectory() as name:
         task = small_task(Path(name))
         frames = round(CROP_SECONDS * 25)
