@@ -6,13 +6,13 @@ Knows no audio and leaves values to whoever makes rows of them.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon.controls import OPTION_NAMES
+from antiphon.csv_rows import csv_rows
 from antiphon.errors import ConfigError
 from antiphon.files import storage_error
 
@@ -88,25 +88,14 @@ def _field_name(name: str) -> str:
 
 def _csv_lines(text: str, name: str) -> Iterator[Line]:
     csv.field_size_limit(_MAX_CELL_BYTES)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    before = 0  # lines that are read: a quoted cell may hold several
-    try:
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if header is None:
-                header = [_field_name(cell) for cell in cells]
-                _check_header(header, name)
-            elif len(cells) != len(header):
-                problem = f"it has {len(cells)} cells, and the header {len(header)}"
-                yield Line(line, {}, f"{problem}; is a text with commas not in quotes?")
-            else:
-                yield Line(line, {f: c for f, c in zip(header, cells, strict=True) if c})
-    except csv.Error as error:
-        raise ConfigError(f"{name}, line {before + 1}, is no CSV: {error}") from error
+    for row in csv_rows(text, name, lambda cells: _header(cells, name)):
+        yield Line(*row)
+
+
+def _header(cells: list[str], name: str) -> list[str]:
+    header = [_field_name(cell) for cell in cells]
+    _check_header(header, name)
+    return header
 
 
 def _check_header(header: list[str], name: str) -> None:

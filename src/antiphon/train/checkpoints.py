@@ -62,7 +62,7 @@ class CheckpointFolder:
 
         Raises StorageError (DiskFullError); the checkpoints before are then as they were.
         """
-        final = self.folder / f"step-{checkpoint.step:09}.ckpt"
+        final = self.path_of(checkpoint.step)
         temporary = final.with_name(f".{final.name}.tmp")
         try:
             if not final.exists():  # the same run, gone on from before it, would write the same
@@ -79,6 +79,10 @@ class CheckpointFolder:
         except OSError as error:
             raise storage_error("write", final, error) from error
         return final
+
+    def path_of(self, step: int) -> Path:
+        """Where the checkpoint of a step lies, or would."""
+        return self.folder / f"step-{step:09}.ckpt"
 
     def newest(self) -> Path | None:
         """The checkpoint of the most steps."""

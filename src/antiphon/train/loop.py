@@ -303,7 +303,7 @@ class _Run:
         return {n: value.detach().clone() for n, value in self._task.model.state_dict().items()}
 
     def _save(self, validated: float | None) -> Path:
-        path = self._folder.folder / f"step-{self._step:09}.ckpt"
+        path = self._folder.path_of(self._step)
         if self._fabric.is_global_zero:
             parts = {"model": _on_cpu(self._task.model.state_dict())}
             parts["optimizer"], numbers = _flattened(self._optimizer.state_dict()["state"])

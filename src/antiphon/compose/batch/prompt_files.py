@@ -5,14 +5,13 @@ Knows the names of the fields, and leaves their values to whoever makes pieces o
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon.compose.options import NAMES, suggestion
+from antiphon.csv_rows import CsvRow, csv_rows
 from antiphon.errors import ConfigError
 from antiphon.files import storage_error
 
@@ -64,36 +63,15 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     return rows
 
 
-_Found = tuple[int, dict[str, object], str | None]  # line, fields, problem
-
-
-def _text_rows(text: str, name: str) -> Iterator[_Found]:
+def _text_rows(text: str, name: str) -> Iterator[CsvRow]:
     """Each line is a prompt; empty ones and comments are none."""
     for line, prompt in _lines(text):
         if prompt != "#" and not prompt.startswith("# "):  # `#1 hit` is a prompt
             yield line, {"prompt": prompt}, None
 
 
-def _csv_rows(text: str, name: str) -> Iterator[_Found]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header: list[str] | None = None
-    before = 0  # lines that are read: a quoted cell may hold several
-    try:
-        for cells in reader:
-            line, before = before + 1, reader.line_num
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if header is None:
-                header = _header(cells, name)
-            elif len(cells) != len(header):
-                problem = f"it has {len(cells)} cells, and the header {len(header)}"
-                yield line, {}, f"{problem}; is a text with commas not in quotes?"
-            else:
-                given = zip(header, cells, strict=True)
-                yield line, {field: cell for field, cell in given if cell}, None
-    except csv.Error as error:
-        raise ConfigError(f"{name}, line {before + 1}, is no CSV: {error}") from error
+def _csv_rows(text: str, name: str) -> Iterator[CsvRow]:
+    return csv_rows(text, name, lambda cells: _header(cells, name))
 
 
 def _header(cells: list[str], name: str) -> list[str]:
@@ -111,7 +89,7 @@ def _header(cells: list[str], name: str) -> list[str]:
     return header
 
 
-def _json_rows(text: str, name: str) -> Iterator[_Found]:
+def _json_rows(text: str, name: str) -> Iterator[CsvRow]:
     for number, line in _lines(text):
         try:
             values = json.loads(line)
@@ -147,7 +125,7 @@ def _unknown(field: str) -> str:
     )
 
 
-_READERS: Mapping[str, Callable[[str, str], Iterator[_Found]]] = {
+_READERS: Mapping[str, Callable[[str, str], Iterator[CsvRow]]] = {
     ".txt": _text_rows,
     ".csv": _csv_rows,
     ".jsonl": _json_rows,

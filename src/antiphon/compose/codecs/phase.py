@@ -12,6 +12,7 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from antiphon.analysis.mel import hann
 from antiphon.errors import EngineError
 
 FloatArray = NDArray[np.float32]
@@ -32,7 +33,7 @@ def margin(window: int, hop: int) -> int:
 def analyse(samples: FloatArray, window: int, hop: int) -> FloatArray:
     """Samples [margin + N * hop + margin] to magnitudes [N, window / 2 + 1] by a Hann window."""
     frames = sliding_window_view(samples, window)[::hop]
-    magnitudes: FloatArray = np.abs(scipy.fft.rfft(frames * _hann(window), axis=1))
+    magnitudes: FloatArray = np.abs(scipy.fft.rfft(frames * hann(window), axis=1))
     return magnitudes
 
 
@@ -49,7 +50,7 @@ class PhaseStream:
     def __init__(self, window: int, hop: int, iterations: int) -> None:
         """`window` and `hop` are even numbers of samples, hop <= window / 2."""
         self._window, self._hop, self._iterations = window, hop, iterations
-        self._taper = _hann(window)
+        self._taper = hann(window)
         self._square = np.square(self._taper)
         bins = window // 2 + 1
         self._waiting = np.zeros((0, bins), np.float32)  # magnitudes that are not settled
@@ -197,7 +198,3 @@ def _overlap_add(frames: FloatArray, tail: FloatArray, hop: int) -> FloatArray:
     for part in range(parts):
         total[part : part + count] += sliced[:, part]
     return total.reshape(-1)[: (count - 1) * hop + window]
-
-
-def _hann(window: int) -> FloatArray:
-    return np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window), np.float32)
