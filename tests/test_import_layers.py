@@ -29,7 +29,7 @@ LAYERS = (
     (
         "models", "description", "exports", "files", "facts", "midi", "score", "controls",
         "notation", "plain", "addresses", "audio", "loudness", "settings", "log",
-        "threads", "workers", "journal", "csv_rows",
+        "threads", "workers", "journal", "csv_rows", "memory",
     ),
     ("errors",),
 )  # fmt: skip
@@ -40,6 +40,7 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 OPTIONAL = (
     "av", "fluidsynth", "torch", "transformers", "xllamacpp", "ray", "pyarrow",
     "lightning", "fastapi", "librosa", "mir_eval", "psutil", "hypothesis", "pytest",
+    "tensorboard", "wandb",
 )  # fmt: skip
 # Classes of torch's have no form without it: imported only where torch is asked for.
 OF_TORCH = {
@@ -50,10 +51,19 @@ OF_TORCH = {
     "antiphon.train.codec",
     "antiphon.train.composer",
     "antiphon.train.composer_model",
+    "antiphon.train.composer_shape",
     "antiphon.train.exporting",
+    "antiphon.train.lora",
     "antiphon.train.loop",
     "antiphon.train.magnitude_model",
+    "antiphon.train.memory",
+    "antiphon.train.optimizing",
+    "antiphon.train.profiling",
+    "antiphon.train.resuming",
     "antiphon.train.runs",
+    "antiphon.train.sampling",
+    "antiphon.train.sizing",
+    "antiphon.train.task",
 }
 HEAVY = ("numpy", "scipy", "torch", "onnxruntime", "soundfile", "soxr", "pydantic", "typer", "rich")
 

@@ -83,7 +83,7 @@ def test_the_context_is_what_memory_allows(
     monkeypatch: pytest.MonkeyPatch, free: int | None, expected: int
 ) -> None:
     """Of an 8-billion model with 56 KiB a token."""
-    monkeypatch.setattr(gguf_worker, "_free_bytes", lambda: free)
+    monkeypatch.setattr(gguf_worker, "free_bytes", lambda: free)
     load = {"context": 19_096, "least_context": 5_000, "bytes_per_token": 56 << 10}
     load["weight_bytes"] = (6 << 30) + (150 << 20)
     assert gguf_worker._context_that_fits(load) == expected

@@ -23,6 +23,8 @@ from importlib import import_module
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from antiphon.memory import free_bytes
+
 Message = dict[str, Any]
 
 _LENGTHS = struct.Struct("<II")
@@ -197,27 +199,13 @@ class Worker:
 
 def _context_that_fits(load: Message) -> int:
     """The context wanted, or what memory allows, but never less than `least_context`."""
-    free = _free_bytes()
+    free = free_bytes()
     wanted, least = int(load["context"]), int(load["least_context"])
     if free is None:
         return wanted
     left = free - int(load["weight_bytes"]) - _MEMORY_TO_SPARE
     room = left // max(int(load["bytes_per_token"]), 1)
     return max(min(wanted, room // 256 * 256), min(least, wanted))
-
-
-def _free_bytes() -> int | None:
-    """Memory that can be had without pushing others out; None where the system does not say."""
-    limits = []
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
-            limits.append(int(file.read()))
-    except (OSError, KeyError, ValueError):  # another system; "max" is no number
-        pass
-    return min(limits, default=None)
 
 
 def _read_requests(requests: queue.SimpleQueue[tuple[Message, bytes]], box: list[Worker]) -> None:
