@@ -12,7 +12,9 @@ from antiphon.data.manifest import Clip, write_manifest
 from antiphon.data.shards import (
     CodecIdentity,
     CodedClip,
+    TextEncoderIdentity,
     made_from_of,
+    read_outline,
     read_shard,
     shard_paths,
     write_shard,
@@ -21,6 +23,7 @@ from antiphon.errors import ConfigError, StorageError
 
 pytestmark = pytest.mark.unit
 
+T5 = TextEncoderIdentity("cd" * 32, "t5", 5)
 CODEC = CodecIdentity("ab" * 32, "magnitude", 16_000, 1, 25, 4, 1024, score_width=3)
 
 
@@ -97,3 +100,43 @@ def test_what_is_no_shard(tmp_path: Path) -> None:
         read_shard(path)
     with pytest.raises(AssertionError, match="b: codes"):
         write_shard(path, dataclasses.replace(CODEC, codebooks=8), clips()[1:])
+
+
+def test_states_of_texts_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "codes-00000.parquet"
+    draws = np.random.default_rng(2)
+    caption, prompt = (draws.normal(size=(length, 5)).astype(np.float16) for length in (7, 12))
+    told = [
+        dataclasses.replace(clips()[0], caption_states=caption, prompt_states=prompt),
+        clips()[1],
+        dataclasses.replace(clips()[2], prompt_states=prompt),
+    ]
+    write_shard(path, CODEC, told, text_encoder=T5)
+    shard = read_shard(path)
+    assert shard.text_encoder == read_outline(path).text_encoder == T5
+    for number, expected in enumerate(told):
+        for name in ("caption_states", "prompt_states"):
+            found, wanted = getattr(shard.clip(number), name), getattr(expected, name)
+            assert (found is None) == (wanted is None)
+            if wanted is not None:
+                assert found.dtype == np.float16
+                np.testing.assert_array_equal(found, wanted)
+    bare = read_shard(path, with_states=False).clip(0)
+    assert (bare.caption_states, bare.prompt_states) == (None, None)
+    with pytest.raises(AssertionError, match="states are of a text encoder"):
+        write_shard(path, CODEC, told)
+    with pytest.raises(AssertionError, match=r"states \(7, 5\)"):
+        write_shard(path, CODEC, told, text_encoder=dataclasses.replace(T5, width=6))
+
+
+def test_shards_of_another_schema_are_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "codes-00000.parquet"
+    with monkeypatch.context() as earlier:
+        earlier.setattr("antiphon.data.shards.SCHEMA_VERSION", 1)
+        write_shard(path, CODEC, clips(), "made so")
+    assert made_from_of(path) is None
+    for read in (read_shard, read_outline):
+        with pytest.raises(ConfigError, match="schema version 1; expected 2: preprocess again"):
+            read(path)

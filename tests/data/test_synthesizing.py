@@ -10,7 +10,7 @@ import soundfile
 from antiphon.controls import Controls
 from antiphon.data.manifest import read_manifest
 from antiphon.data.running import RunOptions
-from antiphon.data.synthesizing import Recipe, synthesize, write_piece
+from antiphon.data.synthesizing import Recipe, piece_split, synthesize, write_piece
 from antiphon.data.wording import _read
 from antiphon.errors import ConfigError, DependencyError
 from antiphon.score import Score
@@ -43,6 +43,22 @@ def test_a_corpus_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
         assert score == write_piece(RECIPE, number).score
         assert clip.controls is not None
         assert clip.controls["tempo"] == pytest.approx(score.tempo_bpm, abs=0.01)
+
+
+def test_a_small_corpus_has_something_for_validation(tmp_path: Path) -> None:
+    splits = [piece_split(number) for number in range(1000)]
+    assert splits[:8].count("validation") == 1
+    assert [splits.count(name) / 1000 for name in ("train", "validation", "test")] == [
+        0.9, 0.05, 0.05
+    ]  # fmt: skip
+    # A ledger of an earlier version said other splits of the same pieces.
+    recipe = Recipe(9, seconds=2.0, sample_rate=16_000)
+    synthesize(Recipe(8, seconds=2.0, sample_rate=16_000), tmp_path, RunOptions(1))
+    ledger = tmp_path / ".synthesize.jsonl"
+    ledger.write_text(ledger.read_text().replace('"validation"', '"train"'))
+    synthesize(recipe, tmp_path, RunOptions(1))
+    clips = read_manifest(tmp_path / "manifest.parquet").clips
+    assert [clip.split for clip in clips] == splits[:9]
 
 
 def test_captions_say_what_is_true() -> None:

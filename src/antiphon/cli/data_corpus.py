@@ -6,14 +6,22 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from antiphon.cli import console
 from antiphon.cli.data import AsJson, Jobs, ManifestPath, RetryFailed, leave, long_run
 from antiphon.cli.train import require_training_packages
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from torch import Tensor
+
+    from antiphon.data.loading import Corpus
 
 SYNTHESIZE_EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -29,7 +37,8 @@ INSPECT_EXAMPLES = (
     "Examples:\n\n\b\n"
     "    antiphon data inspect codes/\n"
     "    antiphon data inspect codes/ --config configs/composer/small.yaml --batches 2\n"
-    "    antiphon data inspect codes/ training.batch_size=4 data.lengths=[10] --json"
+    "    antiphon data inspect codes/ training.batch_size=4 data.lengths=[10] --json\n\n"
+    "A shard that is damaged is named, and ends it; so it does in train."
 )
 
 PREPROCESS_EXAMPLES = (
@@ -37,6 +46,7 @@ PREPROCESS_EXAMPLES = (
     "    antiphon data preprocess m.parquet --output-dir codes/\n"
     "    antiphon data preprocess m.parquet --codec runs/codec/codec/ --output-dir codes/\n"
     "    antiphon data preprocess m.parquet --codec encodec_24khz/ --codebooks 8 --output-dir c8/\n"
+    "    antiphon data preprocess m.parquet --text-encoder musicgen-small/ --output-dir codes/\n"
     "\n"
     "DIR holds Parquet shards; each says in its footer which codec it is of. Run the same command "
     "again after an interruption, or when the manifest changed. Exit code 3: finished, but some "
@@ -108,6 +118,10 @@ def preprocess(
     codebooks: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="The first K, where there is a choice.")
     ] = None,
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="T5 or MusicGen: its states of captions go with them."),
+    ] = None,
     jobs: Jobs = None,
     retry_failed: RetryFailed = False,
     as_json: AsJson = False,
@@ -117,10 +131,13 @@ def preprocess(
     from antiphon.data.manifest import read_manifest
     from antiphon.data.preprocessing import Coding
     from antiphon.data.preprocessing import preprocess as encode
-    from antiphon.models.finding import packaged
+    from antiphon.models.finding import find, packaged
 
     found = read_manifest(manifest)
-    coding = Coding(codec or packaged("codec"), settings.cache / "graphs", codebooks)
+    cache = settings.cache / "graphs"
+    place = codec or packaged("codec")
+    encoder = None if text_encoder is None else find(text_encoder)
+    coding = Coding(place, cache, codebooks, text_encoder=encoder)
     with long_run("encoding", settings, retry_failed=retry_failed) as (stop, run):
         done = encode(found, coding, output_dir, run)
     for failure in done.unread:
@@ -153,36 +170,91 @@ def inspect(
         Path | None, typer.Option("--config", metavar="FILE", help="The composer's config.")
     ] = None,
     batches: Annotated[int, typer.Option(min=1, metavar="N", help="How many are shown.")] = 1,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out shards that cannot be read, and say.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a composer would be fed, batch by batch: shapes, texts, what is heard, and how fast
     batches are made."""
     console.start(context)
     require_training_packages()
+    from antiphon.data.loading import Corpus
     from antiphon.train.composer import ComposerTask
     from antiphon.train.config import ComposerConfig, load_config
 
+    corpus = Corpus(codes, "train", skip_damaged=skip_damaged)
+    for path in corpus.damaged:
+        console.note(f"damaged, left out: {path}")
+    if not as_json:
+        console.print_text(_summary(corpus))
+    told = [*(overrides or ()), *(["data.skip_damaged=true"] if corpus.damaged else [])]
+    chosen = load_config(ComposerConfig, config, told)
     with tempfile.TemporaryDirectory() as folder:  # a tokenizer goes there
-        places = [f"data.codes='{codes}'", f"output_dir='{folder}'"]
-        chosen = load_config(ComposerConfig, config, [*(overrides or ()), *places])
-        task = ComposerTask(chosen, needs_codec=False)
+        # Not as overrides, in which a path's apostrophes and ${ would be read as grammar.
+        data = replace(chosen.data, codes=str(codes))
+        task = ComposerTask(replace(chosen, data=data, output_dir=folder), needs_codec=False)
         for position in range(batches):
             started = time.perf_counter()
             batch = task.batch(position, 0, 1)
-            seconds = time.perf_counter() - started
-            shapes = {name: list(tensor.shape) for name, tensor in batch.items()}
-            texts = [task.tokenizer.decode(row) for row in batch["tokens"].tolist()]
-            heard = batch["text_heard"].tolist()
-            scored = batch["score_heard"].tolist()
+            shown = _Shown.of(position, batch, task.tokenizer, time.perf_counter() - started)
             if as_json:
-                told = {"batch": position, "shapes": shapes, "texts": texts, "text_heard": heard}
-                told |= {"score_heard": scored, "clips_per_second": round(len(texts) / seconds, 1)}
-                console.print_json(json.dumps(told))
-                continue
-            said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            console.print_text(
-                f"batch {position}: {said}; {len(texts) / seconds:,.0f} clips a second"
+                states = None if corpus.text_encoder is None else corpus.text_encoder.width
+                damaged = [str(path) for path in corpus.damaged]
+                said = {**asdict(shown), "text_states_width": states, "damaged": damaged}
+                console.print_json(json.dumps(said))
+            else:
+                console.print_text("\n".join(shown.lines()))
+
+
+def _summary(corpus: Corpus) -> str:
+    """What shards hold for training, in one line."""
+    codec, encoder = corpus.codec, corpus.text_encoder
+    hours = int(corpus.frames.sum()) / codec.frame_rate / 3600
+    states = "no text states"
+    if encoder is not None:
+        states = f"text states of {encoder.name}, width {encoder.width}"
+    return f"train: {len(corpus):,} clips, {hours:.2f} h, codec {codec.name}, {states}"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A batch as people see it; each list has an entry for each clip, `texts` are empty where
+    their states come with the codes."""
+
+    batch: int
+    shapes: dict[str, list[int]]
+    texts: list[str]
+    text_heard: list[bool]
+    score_heard: list[bool]
+    clips_per_second: float
+
+    @classmethod
+    def of(
+        cls, position: int, batch: Mapping[str, Tensor], tokenizer: Tokenizer | None, seconds: float
+    ) -> _Shown:
+        heard = batch["text_heard"].tolist()
+        texts = [""] * len(heard)
+        if tokenizer is not None:
+            texts = [tokenizer.decode(row) for row in batch["tokens"].tolist()]
+        return cls(
+            position,
+            {name: list(tensor.shape) for name, tensor in batch.items()},
+            texts,
+            heard,
+            batch["score_heard"].tolist(),
+            round(len(heard) / seconds, 1),
+        )
+
+    def lines(self) -> list[str]:
+        shapes = ", ".join(f"{name} {shape}" for name, shape in self.shapes.items())
+        rows = [
+            f"  {'text' if is_heard else '-':<5}{'score' if has_score else '-':<6} {text}"
+            for text, is_heard, has_score in zip(
+                self.texts, self.text_heard, self.score_heard, strict=True
             )
-            for text, is_heard, has_score in zip(texts, heard, scored, strict=True):
-                marks = f"{'text' if is_heard else '-':<5}{'score' if has_score else '-':<6}"
-                console.print_text(f"  {marks} {text}")
+        ]
+        return [
+            f"batch {self.batch}: {shapes}; {self.clips_per_second:,.0f} clips a second",
+            *rows,
+        ]

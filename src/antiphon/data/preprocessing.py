@@ -1,9 +1,10 @@
-"""Audio to codes: the clips of a manifest through a codec, into shards. Knows no training."""
+"""Audio to codes: the clips of a manifest through a codec, into shards, and what is said of them
+through a text encoder. Knows no training."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,23 +18,45 @@ from antiphon.compose.score_frames import WIDTH, score_frames
 from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 from antiphon.data.manifest import Clip, Manifest
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
-from antiphon.data.shards import PATTERN, CodecIdentity, CodedClip, made_from_of, write_shard
+from antiphon.data.shards import (
+    PATTERN,
+    SCHEMA_VERSION,
+    CodecIdentity,
+    CodedClip,
+    TextEncoderIdentity,
+    made_from_of,
+    write_shard,
+)
+from antiphon.data.text_states import (
+    TextStates,
+    open_text_encoder,
+    text_encoder_identity,
+    tokenizer_checksum,
+)
 from antiphon.errors import AntiphonError, ConfigError, DiskFullError, EngineError
 from antiphon.files import storage_error
 from antiphon.score import Score
 
 LEDGER_NAME = ".preprocess.jsonl"
 SHARD_CLIPS = 128
+SHARD_SECONDS = 7200.0  # of sound: what a kill may cost, and what a reader holds
+_TRACK_SECONDS = 600.0  # of sound in a shard have the time that a run gives a track
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How clips become codes; `codebooks` are those used of a codec that offers a choice."""
+    """How clips become codes; `codebooks` are those used of a codec that offers a choice.
+
+    A shard has up to `shard_clips` clips and `shard_seconds` of sound, one clip at least.
+    `text_encoder` is the folder of a T5 or a MusicGen; None: shards hold no states of texts.
+    """
 
     codec: Path
     cache: Path
     codebooks: int | None = None
     shard_clips: int = SHARD_CLIPS
+    shard_seconds: float = SHARD_SECONDS
+    text_encoder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -60,23 +83,30 @@ def preprocess(
     """Encode the clips of `manifest` into shards in `folder`.
 
     The same call again makes what is missing; shards of clips that changed are made anew, and those
-    that are no longer needed go at the end. A clip that cannot be read is left out and told.
-    Raises ConfigError for a manifest without clips, ModelError for a codec that is none,
-    StorageError (DiskFullError).
+    that are no longer needed go at the end. A clip that cannot be read, or whose texts have no
+    states in float16, is left out and told. The time limit of `options` is that of a track, and of
+    every ten minutes of sound in a shard.
+    Raises ConfigError for a manifest without clips, ModelError for a codec or text encoder that is
+    none, StorageError (DiskFullError).
     """
     if not manifest.clips:
         raise ConfigError("the manifest holds no clips; expected one at least")
     codec = open_codec(coding.codec, cache=coding.cache, codebooks=coding.codebooks)
     scored = any(clip.score for clip in manifest.clips)
     identity = _identity(coding, codec, scored)
-    size = coding.shard_clips
+    text_identity, texts_by = _text_encoder_of(coding)
+    codes_by = dataclasses.asdict(identity)
     items = []
-    for number, start in enumerate(range(0, len(manifest.clips), size)):
-        clips = manifest.clips[start : start + size]
+    for number, clips in enumerate(_parts(manifest.clips, coding)):
         made_from = [dataclasses.asdict(clip) for clip in clips]
-        key = key_of("preprocess", dataclasses.asdict(identity), SCORE_FRAMES, number, made_from)
+        key = key_of(
+            "preprocess", SCHEMA_VERSION, codes_by, SCORE_FRAMES, texts_by, number, made_from
+        )
         items.append(Item(key, f"shard {number}", _Part(number, clips, key)))
-    work = _Encoding(coding, identity, manifest.folder, folder)
+    work = _Encoding(coding, identity, text_identity, manifest.folder, folder)
+    longest = max(item.payload.seconds for item in items)
+    timeout = options.timeout_seconds * max(1.0, longest / _TRACK_SECONDS)
+    options = dataclasses.replace(options, timeout_seconds=timeout)
 
     def still_there(item: Item[_Part], record: Record) -> bool:
         if options.retry_failed and record["unread"]:
@@ -105,6 +135,10 @@ class _Part:
     clips: tuple[Clip, ...]
     key: str
 
+    @property
+    def seconds(self) -> float:
+        return sum(clip.seconds for clip in self.clips)
+
 
 @dataclass(frozen=True)
 class _Encoding:
@@ -112,26 +146,30 @@ class _Encoding:
 
     coding: Coding
     identity: CodecIdentity
+    text_identity: TextEncoderIdentity | None
     root: Path
     folder: Path
 
     def open(self) -> Callable[[_Part], Record]:
         coding = self.coding
         codec = open_codec(coding.codec, cache=coding.cache, codebooks=coding.codebooks)
-        return lambda part: self._encode(codec, part)
+        texts = None
+        if coding.text_encoder is not None:
+            texts = TextStates(open_text_encoder(coding.text_encoder, coding.cache))
+        return lambda part: self._encode(codec, texts, part)
 
-    def _encode(self, codec: AudioCodec, part: _Part) -> Record:
+    def _encode(self, codec: AudioCodec, texts: TextStates | None, part: _Part) -> Record:
         coded: list[CodedClip] = []
         unread: list[dict[str, str]] = []
         for clip in part.clips:
             try:
-                coded.append(self._coded(codec, clip))
+                coded.append(_with_states(self._coded(codec, clip), texts))
             except DiskFullError:
                 raise
             except AntiphonError as error:
                 unread.append({"id": clip.id, "reason": str(error)})
         path = self.folder / _name(part.number)
-        write_shard(path, self.identity, coded, part.key)
+        write_shard(path, self.identity, coded, part.key, self.text_identity)
         seconds = sum(clip.codes.shape[1] for clip in coded) / self.identity.frame_rate
         return {"shard": path.name, "clips": len(coded), "seconds": seconds, "unread": unread}
 
@@ -161,6 +199,40 @@ class _Encoding:
             clip.licence,
             frames,
         )
+
+
+def _with_states(clip: CodedClip, texts: TextStates | None) -> CodedClip:
+    if texts is None:
+        return clip
+    return dataclasses.replace(
+        clip,
+        caption_states=texts.of_caption(clip.caption),
+        prompt_states=texts.of_prompt(clip.caption, clip.controls),
+    )
+
+
+def _parts(clips: Sequence[Clip], coding: Coding) -> list[tuple[Clip, ...]]:
+    """The clips of each shard, in their order."""
+    parts: list[list[Clip]] = []
+    seconds = 0.0
+    for clip in clips:
+        seconds += clip.seconds
+        is_full = bool(parts) and len(parts[-1]) >= coding.shard_clips
+        if not parts or is_full or seconds > coding.shard_seconds:
+            parts.append([])
+            seconds = clip.seconds
+        parts[-1].append(clip)
+    return [tuple(part) for part in parts]
+
+
+def _text_encoder_of(coding: Coding) -> tuple[TextEncoderIdentity | None, object]:
+    """The text encoder's identity, and plain data for all that states of texts are made from."""
+    folder, cache = coding.text_encoder, coding.cache
+    if folder is None:
+        return None, None
+    open_text_encoder(folder, cache)  # what is wrong with it is told before any clip is read
+    identity = text_encoder_identity(folder, cache)
+    return identity, [dataclasses.asdict(identity), tokenizer_checksum(folder, cache)]
 
 
 def checksum_of(codec: Path, cache: Path) -> str:

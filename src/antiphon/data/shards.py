@@ -1,7 +1,8 @@
 """Shards of codes: Parquet files of clips as a codec has written them, with what is said of each.
 
-A shard says in its footer which codec its codes are of, so that they are never taken for another's.
-Knows no codec and no model.
+A shard says in its footer which codec its codes are of and which text encoder its states of texts,
+so that they are never taken for another's. Knows no codec and no model. Letters: K codebooks, F
+code frames, L text tokens, W width.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from antiphon.plain import read_json
 if TYPE_CHECKING:
     import pyarrow
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PATTERN = "codes-*.parquet"
 _KINDS = {
     "id": "string",
@@ -36,8 +37,14 @@ _KINDS = {
     "controls": "string",
     "licence": "string",
     "score_frames": "binary",
+    "caption_states": "binary",
+    "prompt_states": "binary",
 }
+_STATES = ("caption_states", "prompt_states")
+_WORDS = ("id", "split", "caption", "controls", "licence")
+_EXPECTED = "a shard of codes that 'antiphon data preprocess' wrote: remove it and run that again"
 Codes = NDArray[np.uint16]
+States = NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,29 @@ class CodecIdentity:
     score_width: int = 0
 
 
+@dataclass(frozen=True)
+class TextEncoderIdentity:
+    """Which text encoder states are of: the hash of its weights, and how wide they are."""
+
+    checksum: str
+    name: str
+    width: int
+
+
+class Said(NamedTuple):
+    """What is said of a clip; `controls` by the option names of `Controls`."""
+
+    caption: str | None
+    controls: Mapping[str, object] | None
+
+
 @dataclass(frozen=True, eq=False)
 class CodedClip:
-    """A clip as codes [K, F]; `score_frames` [F, W] are those of its score, in 1/127."""
+    """A clip as codes [K, F]; `score_frames` [F, W] are those of its score, in 1/127.
+
+    `caption_states` [L, W] are a text encoder's of the caption, `prompt_states` those of the
+    caption with the controls after it; None where that text is empty or is the caption itself.
+    """
 
     id: str
     split: Split
@@ -69,6 +96,8 @@ class CodedClip:
     controls: Mapping[str, object] | None = None
     licence: str | None = None
     score_frames: NDArray[np.int8] | None = None
+    caption_states: States | None = None
+    prompt_states: States | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +109,18 @@ class _Footer:
     content: str
     codec: CodecIdentity
     made_from: str = ""
+    text_encoder: TextEncoderIdentity | None = None
 
 
 def write_shard(
-    path: Path, codec: CodecIdentity, clips: Sequence[CodedClip], made_from: str = ""
+    path: Path,
+    codec: CodecIdentity,
+    clips: Sequence[CodedClip],
+    made_from: str = "",
+    text_encoder: TextEncoderIdentity | None = None,
 ) -> None:
-    """Write a shard; it appears whole or not at all. `made_from` is what `made_from_of` gives.
+    """Write a shard; it appears whole or not at all. `made_from` is what `made_from_of` gives,
+    `text_encoder` the one that the clips' states are of.
 
     Raises StorageError (DiskFullError).
     """
@@ -104,63 +139,140 @@ def write_shard(
             "controls": controls,
             "licence": clip.licence,
             "score_frames": frames,
+            "caption_states": _state_bytes(clip.caption_states, text_encoder),
+            "prompt_states": _state_bytes(clip.prompt_states, text_encoder),
         }
         for name, value in row.items():
             columns[name].append(value)
             digest.update(repr(value).encode())
-    footer = _Footer(
-        SCHEMA_VERSION, f"antiphon {__version__}", digest.hexdigest(), codec, made_from
-    )
+    made_with, content = f"antiphon {__version__}", digest.hexdigest()
+    footer = _Footer(SCHEMA_VERSION, made_with, content, codec, made_from, text_encoder)
     write_table(path, columns, schema(_KINDS), json.dumps(asdict(footer)))
+
+
+def _state_bytes(states: States | None, encoder: TextEncoderIdentity | None) -> bytes | None:
+    if states is None:
+        return None
+    assert encoder is not None, "states are of a text encoder"
+    assert states.shape[1] == encoder.width, f"states {states.shape}"
+    return np.ascontiguousarray(states, np.float16).tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What is known of a shard without its codes: `frames` [N] of each clip. `content` is the hash
+    of all its rows."""
+
+    codec: CodecIdentity
+    text_encoder: TextEncoderIdentity | None
+    content: str
+    frames: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """The clips of a shard, by number; nothing is copied until a clip is asked for. `content` is
-    the hash of all its rows."""
+    """Clips of a shard, by number; codes are not copied. `content` is the hash of all its rows.
+
+    `_rows` [N] are the clips' in what was read, other splits' among it: to take them out would copy
+    the codes.
+    """
 
     codec: CodecIdentity
+    text_encoder: TextEncoderIdentity | None
     content: str
     ids: tuple[str, ...]
     frames: NDArray[np.int32]
-    _table: pyarrow.Table
+    _rows: Sequence[int]
+    _words: Mapping[str, list[str | None]]
+    _arrays: Mapping[str, pyarrow.ChunkedArray]
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def licences(self) -> list[str | None]:
-        found: list[str | None] = self._table["licence"].to_pylist()
-        return found
-
     def codes(self, number: int) -> Codes:
         """[K, F]"""
-        data = self._table["codes"][number].as_buffer()
+        data = self._arrays["codes"][self._rows[number]].as_buffer()
         return np.frombuffer(data, np.uint16).reshape(self.codec.codebooks, -1)
 
     def clip(self, number: int) -> CodedClip:
-        row = {
-            name: self._table[name][number].as_py()
-            for name in ("id", "split", "caption", "controls", "licence", "score_frames")
-        }
-        controls, scored = row.pop("controls"), row.pop("score_frames")
+        words, row = self._words, self._rows[number]
+        scored = self._arrays["score_frames"][row].as_buffer()
         frames = None
         if scored is not None:
             frames = np.frombuffer(scored, np.int8).reshape(-1, self.codec.score_width)
         return CodedClip(
-            codes=self.codes(number),
-            controls=None if controls is None else json.loads(controls),
-            score_frames=frames,
-            **row,
+            self.ids[number],
+            words["split"][row],  # type: ignore[arg-type]  # as it was written
+            self.codes(number),
+            words["caption"][row],
+            _controls(words["controls"][row]),
+            words["licence"][row],
+            frames,
+            self._states("caption_states", row),
+            self._states("prompt_states", row),
         )
 
+    def _states(self, name: str, row: int) -> States | None:
+        if self.text_encoder is None or name not in self._arrays:
+            return None
+        data = self._arrays[name][row].as_buffer()
+        if data is None:
+            return None
+        return np.frombuffer(data, np.float16).reshape(-1, self.text_encoder.width)
 
-def read_shard(path: Path, split: Split | None = None) -> Shard:
-    """A shard, or its clips of one split.
+
+def read_shard(path: Path, split: Split | None = None, *, with_states: bool = True) -> Shard:
+    """A shard, or its clips of one split; without states they are not read, and None in each clip.
 
     Raises StorageError if it cannot be read, ConfigError for a file that is none, cut short or of
     another schema version.
     """
-    table, said = read_table(path, "a shard of codes that 'antiphon data preprocess' wrote")
+    left_out = () if with_states else _STATES
+    names = [name for name in _KINDS if name not in left_out]
+    footer, table, rows = _read(path, split, names)
+    table = table.combine_chunks()
+    words = {name: table[name].to_pylist() for name in _WORDS}
+    arrays = {name: table[name] for name in table.column_names if name not in _WORDS}
+    return Shard(
+        footer.codec,
+        footer.text_encoder,
+        footer.content,
+        tuple(words["id"][row] for row in rows),
+        table["frames"].to_numpy()[rows],
+        rows,
+        words,
+        arrays,
+    )
+
+
+def read_outline(path: Path, split: Split | None = None) -> Outline:
+    """What a shard says of itself and how long its clips are; damage in other columns than these
+    stays unseen. Raises as `read_shard` does."""
+    footer, table, rows = _read(path, split, ("frames",))
+    frames = table["frames"].to_numpy()[rows]
+    return Outline(footer.codec, footer.text_encoder, footer.content, frames)
+
+
+def read_said(path: Path, split: Split | None = None) -> list[Said]:
+    """What is said of each clip. Raises as `read_shard` does."""
+    _, table, rows = _read(path, split, ("caption", "controls"))
+    captions, controls = table["caption"].to_pylist(), table["controls"].to_pylist()
+    return [Said(captions[row], _controls(controls[row])) for row in rows]
+
+
+def read_licences(path: Path, split: Split | None = None) -> list[str | None]:
+    """The licence of each clip. Raises as `read_shard` does."""
+    _, table, rows = _read(path, split, ("licence",))
+    licences: list[str | None] = table["licence"].to_pylist()
+    return [licences[row] for row in rows]
+
+
+def _read(
+    path: Path, split: Split | None, names: Sequence[str]
+) -> tuple[_Footer, pyarrow.Table, list[int]]:
+    """Some columns of a shard, and which of their rows are clips of one split, or of any."""
+    wanted = [name for name in _KINDS if name in names or name == "split"]
+    table, said = read_table(path, _EXPECTED, wanted)
     try:
         footer = read_json(_Footer, said, str(path))
     except ConfigError as error:
@@ -170,24 +282,27 @@ def read_shard(path: Path, split: Split | None = None) -> Shard:
             f"{path} has the schema version {footer.schema_version}; expected {SCHEMA_VERSION}: "
             "preprocess again"
         )
-    if not table.schema.remove_metadata().equals(schema(_KINDS)):
+    if not table.schema.remove_metadata().equals(schema({name: _KINDS[name] for name in wanted})):
         raise ConfigError(f"{path} has other columns than a shard of codes; preprocess again")
-    if split is not None:
-        import pyarrow.compute
+    splits = table["split"].to_pylist()
+    return footer, table, [row for row, found in enumerate(splits) if split in (None, found)]
 
-        table = table.filter(pyarrow.compute.equal(table["split"], split))
-    table = table.combine_chunks()
-    ids = tuple(table["id"].to_pylist())
-    return Shard(footer.codec, footer.content, ids, table["frames"].to_numpy(), table)
+
+def _controls(text: str | None) -> Mapping[str, object] | None:
+    return None if text is None else json.loads(text)
 
 
 def made_from_of(path: Path) -> str | None:
-    """What a shard was made from, as it was told; None for no shard."""
+    """What a shard was made from, as it was told; None for no shard, or one of another schema
+    version."""
     said = said_of(path)
     try:
-        return None if said is None else read_json(_Footer, said, str(path)).made_from
+        footer = None if said is None else read_json(_Footer, said, str(path))
     except ConfigError:
         return None
+    if footer is None or footer.schema_version != SCHEMA_VERSION:
+        return None
+    return footer.made_from
 
 
 def shard_paths(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from antiphon import audio
 from antiphon.arrange import arrange
 from antiphon.audio import Waveform, resample
 from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS, MOODS, Controls
-from antiphon.data.manifest import Clip, relative_path, split_of, write_manifest
+from antiphon.data.manifest import Clip, Split, relative_path, write_manifest
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
 from antiphon.data.wording import write_caption
 from antiphon.errors import ConfigError
@@ -32,6 +32,7 @@ LEDGER_NAME = ".synthesize.jsonl"
 MAX_SECONDS = 600.0
 _SHORT_SECONDS = 12.0
 _FOLDER_SIZE = 1000  # pieces in one folder
+_SPLITS: dict[int, Split] = {7: "validation", 17: "test"}  # of every 20 pieces, the rest train
 _RECIPE_VERSION = 1  # goes into every key: raise it when a seed gives another piece
 
 # How often a piece is drawn with what; the rest is left to the arranger.
@@ -102,7 +103,15 @@ def synthesize(recipe: Recipe, folder: Path, options: RunOptions) -> Result:
     work = _Playing(recipe, folder)
     result = run_items(items, work, folder / LEDGER_NAME, options, still_there)
     if result.is_complete:
-        clips = [read_json(Clip, write_json(record), "ledger") for record in result.records]
+        # By number again: an earlier version may have written the ledger, with other splits.
+        clips = [
+            replace(
+                read_json(Clip, write_json(outcome.record), "ledger"),
+                split=piece_split(item.payload),
+            )
+            for item, outcome in zip(items, result.outcomes, strict=True)
+            if outcome is not None and outcome.record is not None
+        ]
         write_manifest(folder / MANIFEST_NAME, clips)
     return result
 
@@ -124,6 +133,12 @@ def _require_same_recipe(folder: Path, made_by: Mapping[str, object]) -> None:
             f"{folder} holds pieces that were made another way ({path.name} says how); expected "
             "the same seed, length, rate, renderer and genres, or another folder"
         )
+
+
+def piece_split(number: int) -> Split:
+    """The split of a piece, whatever the count: of each 20 pieces one is for validation and one for
+    the test, and of the first 8 one is for validation already."""
+    return _SPLITS.get(number % 20, "train")
 
 
 def write_piece(recipe: Recipe, number: int) -> Piece:
@@ -212,7 +227,7 @@ class _Playing:
             seconds=recipe.seconds,
             sample_rate=recipe.sample_rate,
             channels=recipe.channels,
-            split=split_of(group),
+            split=piece_split(number),
             group=group,
             caption=piece.caption,
             caption_source="synthesized",

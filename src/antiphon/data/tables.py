@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
 _META = b"antiphon"  # the key of what a file says of itself
 
 
-def read_table(path: Path, expected: str) -> tuple[pyarrow.Table, bytes]:
+def read_table(
+    path: Path, expected: str, columns: Sequence[str] | None = None
+) -> tuple[pyarrow.Table, bytes]:
     """The table of a file, and what the file says of itself; `expected` names what it should be.
+
+    Of `columns` only those are read that the file has, and only those are checked for damage; None:
+    all.
 
     Raises StorageError if it cannot be read, ConfigError for a file that is no table of ours or is
     cut short, DependencyError where pyarrow is not installed.
@@ -34,7 +40,7 @@ def read_table(path: Path, expected: str) -> tuple[pyarrow.Table, bytes]:
             # process is aborted (one run of five).
             table = pyarrow.parquet.ParquetFile(
                 file, pre_buffer=False, page_checksum_verification=True
-            ).read(use_threads=False)
+            ).read(None if columns is None else list(columns), use_threads=False)
     except pyarrow.ArrowException as error:
         raise ConfigError(
             f"{path} is no whole Parquet file: {error}; expected {expected}"
@@ -72,8 +78,15 @@ def write_table(
     import pyarrow.parquet
 
     table = pyarrow.table(dict(columns), schema.with_metadata({_META: said.encode()}))
+    words = [field.name for field in schema if pyarrow.types.is_string(field.type)]
     with replacing(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pyarrow.parquet.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            use_dictionary=words,  # numbers and codes hardly repeat
+            write_page_checksum=True,
+        )
 
 
 def schema(types: Mapping[str, str]) -> pyarrow.Schema:
@@ -86,7 +99,7 @@ def schema(types: Mapping[str, str]) -> pyarrow.Schema:
 
 def require_pyarrow() -> None:
     """Raise DependencyError where pyarrow is not installed."""
-    if find_spec("pyarrow") is None:
+    if "pyarrow" not in sys.modules and find_spec("pyarrow") is None:
         raise DependencyError(
             "manifests and shards are Parquet, which needs pyarrow; pip install 'antiphon[train]'"
         )
