@@ -30,7 +30,9 @@ from antiphon.train.checkpoints import read_checkpoint
 from antiphon.train.composer import ComposerTask
 from antiphon.train.config import ComposerConfig, load_config
 from antiphon.train.logs import RunLog
-from antiphon.train.loop import Finished, find_checkpoint, kept_of, learning_rate, train
+from antiphon.train.loop import Finished, train
+from antiphon.train.optimizing import learning_rate
+from antiphon.train.resuming import find_checkpoint, kept_of
 from antiphon.train.runs import export_run
 from antiphon.train.tokenizer import new_tokenizer
 
@@ -43,7 +45,7 @@ pytestmark = pytest.mark.integration
 FRAMES, CARD = 20, 64
 CAPTIONS = ("slow jazz", "fast rock", "calm folk", "dark techno")
 TINY = (
-    "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.threads=1",
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.threads=1",
     "training.batch_size=4", "model.hidden_size=48", "model.layers=2", "model.heads=4",
     "model.ffn_size=96", "model.text_width=32", "model.text_layers=1", "model.text_heads=2",
     "model.text_ffn_size=64", "model.vocabulary=300", "model.adapter_hidden=16",
@@ -116,7 +118,7 @@ def learned(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     finished = run(config)
     task = ComposerTask(config)
-    task.export(folder / "composer", read_checkpoint(finished.checkpoint).parts["model"])
+    task.export(folder / "composer", read_checkpoint(finished.checkpoint).parts["model"], {})
     return folder
 
 
@@ -179,7 +181,8 @@ def test_the_adapter_adds_nothing_at_first(data: Data, tmp_path: Path) -> None:
     with torch.no_grad():
         assert torch.equal(with_one.model.logits(batch), without.model.logits(batch))
     state = with_one.model.state_dict()
-    with_one.export(tmp_path / "made", state)
+    with_one.export(tmp_path / "made", state, {"validation total": 3.5})
+    assert "| validation total | 3.5 |" in (tmp_path / "made/README.md").read_text()
     adapter = ScoreAdapter.load(tmp_path / "made/adapter")
     assert not adapter.extra(np.ones((5, WIDTH), np.float32), 5).any()
 
@@ -323,7 +326,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
         (["training.seed=-1"], "seed is -1; expected 0 or more"),
         (["model.heads=5"], "hidden_size is 48; expected a multiple of heads, 5"),
         (["model.dropout=2"], "dropout is 2; expected 0 to 0.9"),
-        (["trainer.precision=fp16-mixed"], "trainer.precision: Input should be 'fp32' or 'bf16"),
+        (["trainer.precision=int8"], "trainer.precision: Input should be '32-true', 'bf16-mixed'"),
         (["model.hidden=3"], r"'model.hidden' is not known \(did you mean 'hidden_size'"),
         (["+model.hidden=3"], r"'hidden' is not known \(did you mean 'hidden_size'"),
         (["training.batch_size=many"], "training.batch_size: Input should be a valid integer"),
@@ -345,7 +348,7 @@ def test_codes_of_another_codec_and_checkpoints_of_another_run(data: Data, tmp_p
     with pytest.raises(ConfigError, match=r"another config: training.seed: 0 -> 1; expected the"):
         run(changed, "auto")
     with pytest.raises(ModelError, match="is no checkpoint: it has no state.json"):
-        run(config_of(data, tmp_path / "a", "training.max_steps=2"), str(tmp_path))
+        run(config_of(data, tmp_path / "b", "training.max_steps=2"), str(tmp_path))
     path = newest(tmp_path / "a") / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ModelError, match="model.safetensors is damaged or missing"):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.integration
 
 STEPS = 150  # the quantiser starts after 110
 TINY = (
-    "trainer.accelerator=cpu", "trainer.precision=fp32", "trainer.threads=1",
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.threads=1",
     "model.width=32", "model.encoder_blocks=1", "model.decoder_blocks=1", "model.codebook_size=16",
     "model.latent_width=16", "training.batch_size=2", "data.crop_seconds=0.64",
     f"training.max_steps={STEPS}", "training.ema_decay=0.9", "log.every_steps=1",

@@ -73,6 +73,7 @@ for _command, _in_short, _examples in (
         interactive.EXAMPLES,
     ),
     (benchmark.benchmark, "How fast a composing model is here.", benchmark.EXAMPLES),
+    (train.profile, "Where the time of training steps goes.", train.PROFILE_EXAMPLES),
     (convert.convert, "A safe checkpoint of one that is not.", convert.CONVERT_EXAMPLES),
     (convert.export, "A composing model in another form.", convert.EXPORT_EXAMPLES),
     (demo.demo, "A first piece: arranged, played, measured, described.", demo.EXAMPLES),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,8 +14,9 @@ from antiphon.cli.long_run import StopRequest
 from antiphon.errors import ConfigError, DependencyError
 
 if TYPE_CHECKING:
-    from antiphon.train.loop import RunConfig, Task
+    from antiphon.train.task import RunConfig, Task
 
+Kind = Literal["codec", "composer"]
 train = typer.Typer(name="train", help="Train models on your own data; kill and resume at will.")
 
 _Config = Annotated[
@@ -54,8 +55,15 @@ _COMPOSER_EPILOG = (
     "Examples:\n\n\b\n"
     "    antiphon train composer --config configs/composer/small.yaml data.codes=codes "
     "data.codec=codec\n"
+    "    antiphon train composer --config configs/composer/lora.yaml data.codes=codes "
+    "model.base=musicgen-small\n"
     "    antiphon train composer --config c.yaml model.layers=4 --resume auto\n"
     f"    antiphon train composer --config c.yaml --dry-run\n\n{_RESUMED}"
+)
+PROFILE_EXAMPLES = (
+    "Examples:\n\n\b\n"
+    "    antiphon profile composer --config configs/composer/small.yaml data.codes=codes\n"
+    "    antiphon profile codec --config c.yaml --steps 5 --output codec.json"
 )
 
 
@@ -80,20 +88,7 @@ def codec(
     and at the end the codec itself in codec/, for `data preprocess --codec`.
     """
     console.start(context)
-    require_training_packages()
-    from antiphon.train.config import CodecConfig, load_config, to_yaml
-
-    chosen = load_config(CodecConfig, config, overrides or ())
-    if print_config:
-        console.print_text(to_yaml(chosen).rstrip())
-        return
-    from antiphon.train.codec import CodecTask
-
-    task = CodecTask(chosen, _note_decoding)
-    if dry_run:
-        _say_how_large(task, chosen)
-        return
-    _run(task, chosen, resume, "samples", "codec")
+    _do("codec", config, overrides, resume, print_config=print_config, dry_run=dry_run)
 
 
 @train.command(short_help="A composer: captions and scores to codes.", epilog=_COMPOSER_EPILOG)
@@ -105,32 +100,81 @@ def composer(
     print_config: _Print = False,
     dry_run: _DryRun = False,
 ) -> None:
-    """Train a MusicGen from nothing on codes that `data preprocess` made.
+    """Train a MusicGen on codes that `data preprocess` made: from nothing, or fine-tune one.
 
-    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, report.html,
-    and at the end the composer itself in composer/, for `generate --model`.
+    With model.base=FOLDER it begins as that checkpoint, and model.tune says what of it is trained:
+    all, lora or adapter. The run lies in output_dir (runs/<experiment_name>): checkpoints,
+    metrics.jsonl, report.html, samples, and at the end the composer itself in composer/, for
+    `generate --model`.
+    """
+    console.start(context)
+    _do("composer", config, overrides, resume, print_config=print_config, dry_run=dry_run)
+
+
+def profile(
+    context: typer.Context,
+    kind: Annotated[Kind, typer.Argument(help="What would be trained: codec or composer.")],
+    overrides: _Overrides = None,
+    config: _Config = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="So many steps are traced.")] = 3,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The trace.")
+    ] = Path("trace.json"),
+) -> None:
+    """Trace training steps by torch's profiler: what takes the time.
+
+    The trace is for chrome://tracing or ui.perfetto.dev; the dearest operations are listed here.
+    Nothing is saved of what is learned.
     """
     console.start(context)
     require_training_packages()
-    from antiphon.train.config import ComposerConfig, load_config, to_yaml
+    from antiphon.train.profiling import trace
+    from antiphon.train.runs import load_run_config, new_task
 
-    chosen = load_config(ComposerConfig, config, overrides or ())
+    chosen = load_run_config(kind, config, overrides or ())
+    task = new_task(chosen, _note_decoding)
+    console.note(trace(task, chosen, steps, output))
+    console.print_text(str(output))
+
+
+def _do(
+    kind: Kind,
+    file: Path | None,
+    overrides: list[str] | None,
+    resume: str | None,
+    *,
+    print_config: bool,
+    dry_run: bool,
+) -> None:
+    require_training_packages()
+    from antiphon.train.config import to_yaml
+    from antiphon.train.runs import load_run_config, new_task, size_of_run
+    from antiphon.train.trackers import require_trackers
+
+    config = load_run_config(kind, file, overrides or ())
+    require_trackers(config.log.trackers)
     if print_config:
-        console.print_text(to_yaml(chosen).rstrip())
-        return
-    from antiphon.train.composer import ComposerTask
+        console.print_text(to_yaml(config).rstrip())
+    elif dry_run:
+        size = size_of_run(config, _note_decoding)
+        if size.measured_share < 1:
+            console.note(
+                f"the pace is that of {size.measured_share:.2%} of a batch; the rest is taken to "
+                "cost as much, and attention costs more"
+            )
+        console.print_text(json.dumps(asdict(size)))
+    else:
+        _run(kind, new_task(config, _note_decoding), config, resume)
 
-    task = ComposerTask(chosen)
-    if dry_run:
-        _say_how_large(task, chosen)
-        return
-    _run(task, chosen, resume, "codes", "composer")
 
-
-def _run(task: Task, config: RunConfig, resume: str | None, unit: str, name: str) -> None:
+def _run(kind: Kind, task: Task, config: RunConfig, resume: str | None) -> None:
     from antiphon.train.checkpoints import read_checkpoint
+    from antiphon.train.config import plain
+    from antiphon.train.live import shown_run
     from antiphon.train.logs import RunLog
-    from antiphon.train.loop import find_checkpoint, train
+    from antiphon.train.loop import train
+    from antiphon.train.resuming import find_checkpoint
+    from antiphon.train.runs import UNITS, metrics_of
 
     output = Path(config.output_dir)
     start = find_checkpoint(output, resume)
@@ -139,50 +183,27 @@ def _run(task: Task, config: RunConfig, resume: str | None, unit: str, name: str
             f"{output} holds a run already; expected --resume auto to go on with it, or another "
             "experiment_name"
         )
-    log = RunLog(output, unit, show=console.note)
-    with StopRequest("saving") as stop:
+    trackers, told = config.log.trackers, plain(config)
+    with (
+        shown_run(console.note) as shown,
+        RunLog(
+            output, UNITS[kind], show=shown.line, draw=shown.draw, trackers=trackers, config=told
+        ) as log,
+        StopRequest("saving") as stop,
+    ):
         finished = train(task, config, resume=start, should_stop=lambda: stop.is_wanted, log=log)
-    if finished.stopped and not finished.is_first:
-        raise typer.Exit(stop.exit_code or 1)
+        if finished.is_first and not finished.stopped:
+            best = read_checkpoint(finished.best or finished.checkpoint)
+            weights = best.parts.get("average", best.parts["model"])
+            task.export(output / kind, weights, metrics_of(best))
+            why = "the best by validation loss" if finished.best else "the last: nothing judged it"
+            log.note(f"{kind} of step {best.step}, {why}: {output / kind}")
     if finished.stopped:
-        console.note(f"stopped after step {finished.step}; --resume auto goes on from there")
+        if finished.is_first:
+            console.note(f"stopped after step {finished.step}; --resume auto goes on from there")
         raise typer.Exit(stop.exit_code or 1)
-    if not finished.is_first:
-        return
-    best = read_checkpoint(finished.best or finished.checkpoint)
-    task.export(output / name, best.parts.get("average", best.parts["model"]))
-    why = "the best by validation loss" if finished.best else "the last: nothing judged it"
-    console.note(f"{name} of step {best.step}, {why}")
-    console.print_text(str(output / name))
-
-
-def _say_how_large(task: Task, config: RunConfig) -> None:
-    """A few steps tell the pace; nothing is written but decoded sound."""
-    import torch
-
-    parameters = sum(parameter.numel() for parameter in task.model.parameters())
-    # Weights, gradients and two moments, in float32; what is computed comes on top.
-    memory = 16 * parameters
-    task.begin()
-    training = config.training
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
-    seconds = []
-    for step in range(3):
-        started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, config.trainer.precision == "bf16-mixed"):
-            total = task.model(task.batch(step, 0, 1), step)["total"]
-        total.backward()
-        seconds.append(time.perf_counter() - started)
-    pace = min(seconds) * training.accumulate
-    told = {
-        "parameters": parameters,
-        "memory_mb": round(memory / 1e6),
-        "steps": training.max_steps,
-        "seconds_per_step": round(pace, 3),
-        "hours": round(pace * training.max_steps / 3600, 3),
-    }
-    console.print_text(json.dumps(told))
+    if finished.is_first:
+        console.print_text(str(output / kind))
 
 
 def _note_decoding(done: int, total: int) -> None:

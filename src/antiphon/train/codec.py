@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from antiphon.audio import Waveform, write
+from antiphon.audio.waveform import FloatArray
+from antiphon.compose.codecs.phase import PhaseStream
 from antiphon.data.manifest import read_manifest
 from antiphon.errors import ConfigError
 from antiphon.train.config import CodecConfig
-from antiphon.train.loop import Batch, Losses, require_same_data
 from antiphon.train.magnitude_model import MagnitudeModel
+from antiphon.train.resuming import require_same_data
 from antiphon.train.sound import decoded
+from antiphon.train.task import Batch, Losses
 
 _STATISTICS_CROPS = 256
 # Positions that no training step has.
-_VALIDATION, _STATISTICS = 1 << 40, 1 << 41
+_VALIDATION, _STATISTICS, _SAMPLES = 1 << 40, 1 << 41, 1 << 42
+_SAMPLE_SECONDS = 5.0
 
 
 class CodecTask:
@@ -91,10 +97,49 @@ class CodecTask:
         """See `Task`: samples."""
         return int(batch["waveforms"].numel())
 
-    def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+    def largest_batch(self, rows: int, share: float = 1.0) -> Batch:
         """See `Task`."""
-        self.model.load_state_dict(weights)
-        self._codec.save(folder)
+        return {"waveforms": torch.zeros(rows, round(self._length * share))}
+
+    def figures(self) -> Mapping[str, float]:
+        """See `Task`."""
+        return {}
+
+    def samples(self, folder: Path, count: int) -> Sequence[tuple[str, Path]]:
+        """See `Task`: crops, and beside each what is left of it when it was codes."""
+        sound = self._held or self._train
+        length = round(_SAMPLE_SECONDS * sound.sample_rate)
+        crops = sound.crops(count, min(length, len(sound.samples)), 0, _SAMPLES)
+        found = []
+        for number, crop in enumerate(crops if self._codec.quantising else ()):
+            for name, samples in (("original", crop), ("decoded", self._decoded(crop))):
+                path = folder / f"{number}-{name}.flac"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write(path, Waveform(samples[None], sound.sample_rate))
+                found.append((f"crop {number}, {name}", path))
+        return found
+
+    def _decoded(self, samples: FloatArray) -> FloatArray:
+        """What is left of samples [T] when they were codes."""
+        config = self._codec.config
+        waveform = torch.from_numpy(samples[None]).to(self._codec.mean.device)
+        logs = self._codec.decode(self._codec.encode(waveform))[0].float().cpu().numpy()
+        magnitudes = np.maximum(np.exp(logs) - config.log_floor, 0)
+        stream = PhaseStream(config.window, config.stft_hop, config.griffin_lim_iterations)
+        return np.concatenate([stream.feed(magnitudes), stream.finish()])[: len(samples)]
+
+    def export(
+        self, folder: Path, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
+    ) -> None:
+        """See `Task`."""
+        export_codec(folder, self._config, weights)
+
+
+def export_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor]) -> None:
+    """Write what a run trained as a codec. Raises StorageError (DiskFullError)."""
+    losses = _Losses(MagnitudeModel(config.model, config.training.seed))
+    losses.load_state_dict(weights)
+    losses.codec.save(folder)
 
 
 class _Losses(nn.Module):  # type: ignore[misc]  # torch is untyped here

@@ -1,196 +1,307 @@
-"""The task of training a composer: codes, what is said of them, and their score.
-
-Letters: B batch, K codebooks, F code frames, S steps, L text tokens, W numbers of a score frame.
-"""
+"""The task of training a composer: codes, what is said of them, and their score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from antiphon import settings
-from antiphon.compose.patterns import delay
+from antiphon.audio import Waveform, write
+from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.prompt import render
 from antiphon.compose.score_frames import WIDTH
+from antiphon.compose.text import MAX_TEXT_TOKENS
 from antiphon.controls import Controls
 from antiphon.data.loading import Corpus
 from antiphon.data.manifest import Split
 from antiphon.data.preprocessing import checksum_of
-from antiphon.data.shards import CodecIdentity, CodedClip, shard_paths
+from antiphon.data.shards import CodecIdentity, CodedClip
 from antiphon.errors import ConfigError
-from antiphon.models.finding import packaged
-from antiphon.train.composer_model import END, PAD, ComposerModel
+from antiphon.models.finding import find, packaged
+from antiphon.train.base import resolved, text_encoder_of
+from antiphon.train.composer_model import END, CodeShape, adapter_of, musicgen_of
+from antiphon.train.composer_shape import ComposerShape, Row
 from antiphon.train.config import ComposerConfig, to_yaml
-from antiphon.train.exporting import write_card, write_composer
-from antiphon.train.loop import Batch, require_same_data
-from antiphon.train.tokenizer import new_tokenizer, texts_of
+from antiphon.train.exporting import Trained, write_card, write_composer
+from antiphon.train.lora import change_of
+from antiphon.train.resuming import require_same_data
+from antiphon.train.sampling import sampled_codes
+from antiphon.train.task import Batch
+from antiphon.train.tokenizer import new_tokenizer
 
-MAX_TOKENS = 96
-_POSITIONS = 4096
 _BEGINNINGS = 0.3  # of crops begin where the clip does
 _VALIDATION = 1 << 40  # positions that no training step has
+_SAMPLE_SECONDS = 10.0
+_SAMPLE_FORMAT = "flac"
 
 
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """A clip as it is shown once; `score_frames` [F, W] of zeros where it has none."""
-
-    codes: np.ndarray
-    text: str
-    text_heard: bool
-    score_frames: np.ndarray
-    score_heard: bool
-
-
-class ComposerTask:
+class ComposerTask(ComposerShape):
     """Implements `Task`."""
 
     def __init__(self, config: ComposerConfig, *, needs_codec: bool = True) -> None:
         """Without the codec of the codes it can show batches, and is not to be exported.
 
-        Raises ConfigError for data that cannot be trained on, StorageError.
+        Raises ConfigError for data that cannot be trained on, ModelMissingError or ModelError for a
+        base that cannot be used, StorageError.
         """
-        data = config.data
-        if not data.codes:
+        if not config.data.codes:
             raise ConfigError(
                 "data.codes is empty; expected a folder that 'antiphon data preprocess' wrote: "
                 "data.codes=DIR"
             )
-        folder = Path(data.codes)
-        self._config = config
+        folder = Path(config.data.codes)
+        codec = Corpus(folder, "train", skip_damaged=config.data.skip_damaged).codec
+        super().__init__(config, shape_of(codec))
         self._train = self._corpus(folder, "train")
-        held = Corpus(folder, "validation")
+        held = self._corpus(folder, "validation")
         self._held = held if len(held) else None
-        codec = self._train.codec
-        self._codec = Path(data.codec) if data.codec else packaged("codec")
+        if not len(self._train):
+            raise ConfigError(f"{folder} holds no clip of the split train; expected some")
+        self._codec_folder = codec_folder(self.config)
         if needs_codec:
-            _require_codec(self._codec, codec, folder)
-        self._frames = [max(1, round(length * codec.frame_rate)) for length in data.lengths]
-        self._pattern = delay(codec.codebooks)
-        self.tokenizer = new_tokenizer(texts_of(shard_paths(folder)), config.model.vocabulary)
-        self.model = ComposerModel(config.model, codec, _POSITIONS, config.training.seed)
+            _require_codec(self._codec_folder, codec, folder)
+        self.tokenizer: Tokenizer | None = None
+        if self.model.text_encoder is None:
+            self._require_states(folder)
+        else:
+            texts = (
+                render(said.caption or "", Controls.from_options(dict(said.controls or {})))
+                for said in self._train.texts()
+            )
+            self.tokenizer = new_tokenizer(texts, config.model.vocabulary)
+        self._licences = Counter(licence or "not known" for licence in self._train.licences())
 
     @property
     def kept(self) -> Mapping[str, str]:
         """See `Task`."""
-        return {"tokenizer": self.tokenizer.to_str(), "data": self._train.checksum}
+        return {
+            "tokenizer": "" if self.tokenizer is None else self.tokenizer.to_str(),
+            "data": self._train.checksum,
+            "codec": json.dumps(dataclasses.asdict(self._train.codec)),
+            "licences": json.dumps(self._licences),
+        }
 
     def adopt(self, kept: Mapping[str, str]) -> None:
         """See `Task`."""
         require_same_data(kept, self.kept)
-        self.tokenizer = Tokenizer.from_str(kept["tokenizer"])
+        if self.tokenizer is not None:
+            self.tokenizer = Tokenizer.from_str(kept["tokenizer"])
 
     def begin(self) -> None:
         """See `Task`."""
 
     def batch(self, position: int, rank: int, world: int) -> Batch:
-        """See `Task`; what the model reads is said in `_batch`."""
-        training = self._config.training
+        """See `Task`; what is in it is said in `ComposerShape.batch_of`."""
+        training = self.config.training
         count = training.batch_size
         first = position * count * world + rank * count
         # The run's lengths one after the other, each for an equal part of it.
         step = position // training.accumulate
-        part = min(step * len(self._frames) // training.max_steps, len(self._frames) - 1)
-        rows = [
-            self._row(self._train, first + number, self._frames[part], training.seed)
-            for number in range(count)
-        ]
-        return self._batch(rows, self._frames[part])
+        part = min(step * len(self.lengths) // training.max_steps, len(self.lengths) - 1)
+        return self.batch_of(
+            [
+                self._row(self._train, first + number, self.lengths[part], training.seed)
+                for number in range(count)
+            ]
+        )
 
     def validation_batch(self, number: int) -> Batch | None:
         """See `Task`: crops of the last length, with everything that is known of them."""
         if self._held is None:
             return None
-        count = self._config.training.batch_size
-        rows = [
-            self._row(self._held, number * count + n, self._frames[-1], 0, held=True)
-            for n in range(count)
-        ]
-        return self._batch(rows, self._frames[-1])
+        count = self.config.training.batch_size
+        return self.batch_of([self._held_row(number * count + n) for n in range(count)])
 
     def units(self, batch: Batch) -> int:
         """See `Task`: codes."""
         return int(batch["counted"].sum())
 
-    def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+    def figures(self) -> Mapping[str, float]:
+        """See `Task`: how much LoRA changes, so that one that does nothing is seen."""
+        if self.config.model.tune != "lora":
+            return {}
+        return {"lora_change": change_of(self.model.decoder)}
+
+    def samples(self, folder: Path, count: int) -> Sequence[tuple[str, Path]]:
+        """See `Task`: by texts and scores of clips that are not learned from, where there are
+        any."""
+        codec = open_codec(
+            self._codec_folder,
+            cache=settings.load().cache / "graphs",
+            codebooks=self.codes.codebooks,
+        )
+        frames = round(_SAMPLE_SECONDS * self.codes.frame_rate)
+        found = []
+        for number in range(count):
+            clip, row = self._sample_row(number, frames)
+            batch = self.batch_of([row])
+            codes = sampled_codes(self.model, batch, row.codes.shape[1], self.pattern, number)
+            path = folder / f"{number}.{_SAMPLE_FORMAT}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, Waveform(codec.decode(codes), codec.sample_rate))
+            said = render(clip.caption or "", Controls.from_options(dict(clip.controls or {})))
+            found.append((f"{clip.id}: {said}", path))
+        return found
+
+    def export(
+        self, folder: Path, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
+    ) -> None:
         """See `Task`."""
-        write_composer(folder, self.model, weights, self.tokenizer, self._codec)
-        codec = self._train.codec
-        write_card(folder, to_yaml(self._config), codec, self._train.licences())
+        export_composer(folder, self.config, weights, self.kept, metrics)
 
     def _corpus(self, folder: Path, split: Split) -> Corpus:
-        corpus = Corpus(folder, split)
-        if not len(corpus):
-            raise ConfigError(f"{folder} holds no clip of the split {split}; expected some")
-        return corpus
+        training, trainer = self.config.training, self.config.trainer
+        processes = trainer.devices * trainer.nodes if split == "train" else 1
+        return Corpus(
+            folder,
+            split,
+            training.batch_size * processes,
+            longest_frames=max(self.lengths),
+            skip_damaged=self.config.data.skip_damaged,
+            with_states=self.model.text_encoder is None,
+        )
+
+    def _require_states(self, folder: Path) -> None:
+        """Raise ConfigError unless the codes come with the states of the text encoder."""
+        model, found = self.config.model, self._train.text_encoder
+        name = model.text_encoder or model.base
+        if found is None:
+            raise ConfigError(
+                f"{folder} holds no states of texts, and the text encoder of {name} is not "
+                f"trained; expected them: 'antiphon data preprocess … --text-encoder {name}'"
+            )
+        encoder, config = text_encoder_of(model)
+        checksum = checksum_of(encoder, settings.load().cache / "graphs")
+        if found.checksum != checksum:
+            raise ConfigError(
+                f"{folder} holds states of the text encoder {found.name!r} with the hash "
+                f"{found.checksum[:12]}, and {name} has {checksum[:12]}; expected its own: "
+                f"'antiphon data preprocess … --text-encoder {name}'"
+            )
+        if config.width != model.text_width:
+            raise ConfigError(
+                f"model.text_width is {model.text_width}; expected {config.width}, which {name} has"
+            )
+        if self.config.data.control_dropout:
+            raise ConfigError(
+                f"data.control_dropout is {self.config.data.control_dropout:g}; expected 0 where "
+                "the states of texts come with the codes: they are of all controls, or none"
+            )
+
+    def _held_row(self, position: int, frames: int | None = None) -> Row:
+        corpus = self._held or self._train
+        return self._row(corpus, position, frames or self.lengths[-1], 0, held=True)
+
+    def _sample_row(self, position: int, frames: int) -> tuple[CodedClip, Row]:
+        corpus = self._held or self._train
+        clip = corpus.clip(0, position)
+        return clip, self._shown(clip, position, frames, 0, held=True, beginning=True)
 
     def _row(
         self, corpus: Corpus, position: int, frames: int, seed: int, *, held: bool = False
-    ) -> _Row:
-        """A crop of at most `frames` of the clip at a position, and what of it is told."""
-        data = self._config.data
-        clip = corpus.clip(seed, position)
+    ) -> Row:
+        return self._shown(corpus.clip(seed, position), position, frames, seed, held=held)
+
+    def _shown(
+        self,
+        clip: CodedClip,
+        position: int,
+        frames: int,
+        seed: int,
+        *,
+        held: bool = False,
+        beginning: bool = False,
+    ) -> Row:
+        """A crop of at most `frames` of a clip, and what of it is told; all, where it is `held`."""
+        data = self.config.data
         draws = np.random.default_rng((seed, _VALIDATION * held + position))
         spare = max(0, clip.codes.shape[1] - frames)
         begins = draws.random() < _BEGINNINGS
-        start = 0 if begins else int(draws.integers(0, spare + 1))
+        start = 0 if begins or beginning else int(draws.integers(0, spare + 1))
         chances = draws.random(3)
-        dropout = 0.0 if held else data.control_dropout
         merged = held or chances[0] < data.controls_share
-        text = self._text(clip, draws, dropout) if merged else clip.caption or ""
+        tokens, states = self._text(clip, draws, 0.0 if held else data.control_dropout, merged)
+        said = states is not None or bool(tokens)
+        if self.model.text_encoder is None and states is None:
+            states = np.zeros((1, self.config.model.text_width), np.float16)
         scored = clip.score_frames is not None
         score = np.zeros((clip.codes.shape[1], WIDTH), np.float32)
         if clip.score_frames is not None:
             score += clip.score_frames / np.float32(127)
-        return _Row(
+        return Row(
             clip.codes[:, start : start + frames],
-            text,
-            bool(text) and (held or chances[1] >= data.text_dropout),
+            tokens or [END],
+            states,
+            said and (held or chances[1] >= data.text_dropout),
             score[start : start + frames],
             scored and (held or chances[2] >= data.score_dropout),
         )
 
-    def _text(self, clip: CodedClip, draws: np.random.Generator, dropout: float) -> str:
-        kept = {
-            name: value
-            for name, value in (clip.controls or {}).items()
-            if draws.random() >= dropout
-        }
-        return render(clip.caption or "", Controls.from_options(kept))
+    def _text(
+        self, clip: CodedClip, draws: np.random.Generator, dropout: float, merged: bool
+    ) -> tuple[Sequence[int], NDArray[np.float16] | None]:
+        """The tokens of what is said of a clip, or their states; nothing where nothing is said."""
+        if self.tokenizer is None:
+            whole = clip.prompt_states if merged else None
+            return (), clip.caption_states if whole is None else whole
+        text = clip.caption or ""
+        if merged:
+            kept = {
+                name: value
+                for name, value in (clip.controls or {}).items()
+                if draws.random() >= dropout
+            }
+            text = render(text, Controls.from_options(kept))
+        ids: list[int] = self.tokenizer.encode(text).ids if text else []
+        # As `compose.text` cuts them: the end token stays.
+        return (ids if len(ids) <= MAX_TEXT_TOKENS else [*ids[: MAX_TEXT_TOKENS - 1], END]), None
 
-    def _batch(self, rows: list[_Row], frames: int) -> Batch:
-        """`columns` [B, K, S] of codes in the pattern, the card where there is none, `counted`
-        where there is one to be predicted; `tokens` [B, L] and whether they are `text_heard` [B];
-        `score_frames` [B, F, W], `score_heard` [B]."""
-        card = self._train.codec.codebook_size
-        layout = self._pattern.layout(frames)
-        columns = np.full((len(rows), len(layout.valid), layout.steps), card, np.int64)
-        counted = np.zeros(columns.shape, bool)
-        score = np.zeros((len(rows), frames, WIDTH), np.float32)
-        for number, row in enumerate(rows):
-            known = row.codes.shape[1]
-            columns[number] = layout.interleave(row.codes.astype(np.int64), card)
-            counted[number] = layout.valid & (layout.frame_of < known)
-            score[number, :known] = row.score_frames
-        ids = [self.tokenizer.encode(row.text).ids[: MAX_TOKENS - 1] or [END] for row in rows]
-        ids = [row if row[-1] == END else [*row, END] for row in ids]
-        tokens = np.full((len(rows), max(map(len, ids))), PAD, np.int64)
-        for number, row_ids in enumerate(ids):
-            tokens[number, : len(row_ids)] = row_ids
-        return {
-            "columns": torch.from_numpy(columns),
-            "counted": torch.from_numpy(counted),
-            "tokens": torch.from_numpy(tokens),
-            "text_heard": torch.tensor([row.text_heard for row in rows]),
-            "score_frames": torch.from_numpy(score),
-            "score_heard": torch.tensor([row.score_heard for row in rows]),
-        }
+
+def shape_of(codec: CodecIdentity) -> CodeShape:
+    """Of the codes of a codec."""
+    return CodeShape(codec.codebooks, codec.codebook_size, codec.channels, codec.frame_rate)
+
+
+def codec_folder(config: ComposerConfig) -> Path:
+    """Where the codec of the codes lies: said, the base's own, or the one in the package."""
+    if config.data.codec:
+        return Path(config.data.codec)
+    return find(config.model.base) if config.model.base else packaged("codec")
+
+
+def export_composer(
+    folder: Path,
+    config: ComposerConfig,
+    weights: Mapping[str, Tensor],
+    kept: Mapping[str, str],
+    metrics: Mapping[str, float],
+) -> None:
+    """Write what a run trained as a checkpoint with its card; `weights` and `kept` are as its
+    checkpoints have them, the data are not needed.
+
+    Raises ModelError for parts that cannot be read, StorageError (DiskFullError).
+    """
+    codec = CodecIdentity(**json.loads(kept["codec"]))
+    shape, model = shape_of(codec), resolved(config.model)
+    trained = Trained(
+        model,
+        musicgen_of(model, shape),
+        adapter_of(model, shape),
+        weights,
+        kept["tokenizer"],
+        codec_folder(config),
+    )
+    write_composer(folder, trained)
+    said = f"{codec.name}, {codec.frame_rate} frames a second of {codec.codebooks} codes"
+    write_card(folder, to_yaml(config), said, json.loads(kept["licences"]), metrics)
 
 
 def _require_codec(folder: Path, codec: CodecIdentity, codes: Path) -> None:

@@ -6,6 +6,9 @@ a score frame.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,10 +18,13 @@ from antiphon.compose.checkpoint import DecoderConfig, MusicGenConfig, TextConfi
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.lm import Decoder
 from antiphon.compose.score_adapter import OFFSETS, AdapterConfig
-from antiphon.data.shards import CodecIdentity
+from antiphon.compose.weights import Weights, weight_files
+from antiphon.train.base import base_of
 from antiphon.train.config import ComposerModelConfig
-from antiphon.train.loop import Batch, Losses
+from antiphon.train.lora import add_lora, freeze
+from antiphon.train.task import Batch, Losses
 
+MAX_POSITIONS = 8192  # sinusoids, of which there are as many as one likes: 109 s at 75 Hz
 _DEVIATION = 0.02  # of first weights, as transformers draws MusicGen's
 PAD, END = 0, 1  # token ids of the text
 
@@ -43,24 +49,52 @@ class ScoreAdapterModel(nn.Module):  # type: ignore[misc]  # torch is untyped he
         return self.write(functional.gelu(self.read(torch.cat(seen, dim=-1))))
 
 
+@dataclass(frozen=True)
+class CodeShape:
+    """Of the codes that a decoder writes."""
+
+    codebooks: int
+    codebook_size: int
+    channels: int
+    frame_rate: int
+
+
 class ComposerModel(nn.Module):  # type: ignore[misc]
     """Gives losses of a batch; see `composer.ComposerTask` for what is in it."""
 
     def __init__(
-        self, config: ComposerModelConfig, codec: CodecIdentity, positions: int, seed: int
+        self,
+        config: ComposerModelConfig,
+        codes: CodeShape,
+        seed: int,
+        frozen_dtype: torch.dtype = torch.float32,
     ) -> None:
+        """`config` is resolved; of a base that is not trained whole, `frozen_dtype` is how its
+        linear layers are kept.
+
+        Raises ModelError for a base that is damaged.
+        """
         super().__init__()
-        self.musicgen = musicgen_config(config, codec, positions)
+        base = base_of(config)
+        self.musicgen = musicgen_of(config, codes)
+        self.text_encoder: T5EncoderModel | None = None
+        self.adapter: ScoreAdapterModel | None = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.text_encoder = T5EncoderModel(_t5_config(config))
-            self.decoder = Decoder(self.musicgen)
-            self.decoder.apply(_draw)
-            self.adapter: ScoreAdapterModel | None = None
-            if config.score_adapter:
-                self.adapter = ScoreAdapterModel(
-                    AdapterConfig(config.hidden_size, config.adapter_hidden, codec.frame_rate)
-                )
+            if config.trains_text:
+                self.text_encoder = T5EncoderModel(_t5_config(config))
+            if base is None:
+                self.decoder = Decoder(self.musicgen)
+                self.decoder.apply(_draw)
+            else:
+                self.decoder = _loaded(base[0], self.musicgen)
+            if config.tune != "all":
+                freeze(self.decoder, frozen_dtype)
+            if config.tune == "lora":
+                add_lora(self.decoder, config.lora)
+            adapter = adapter_of(config, codes)
+            if adapter is not None:
+                self.adapter = ScoreAdapterModel(adapter)
         for layer in self.decoder.layers:
             layer.dropout = config.dropout
         self.decoder.gradient_checkpointing = config.gradient_checkpointing
@@ -86,20 +120,61 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
         columns = batch["columns"]
         card = self.musicgen.decoder.card
         inputs = functional.pad(columns[..., :-1], (1, 0), value=card)
-        mask = batch["tokens"] != PAD
-        states = self.text_encoder(input_ids=batch["tokens"], attention_mask=mask).last_hidden_state
-        extra = None
-        if self.adapter is not None:
-            added = self.adapter(batch["score_frames"], inputs.shape[-1])
-            extra = added * batch["score_heard"][:, None, None]
+        states, mask = self.states(batch)
+        extra = self.added(batch, inputs.shape[-1])
         return self.decoder(inputs, states, mask, batch["text_heard"], None, extra)
 
+    def states(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of the texts, [B, L, W], and where there are any, [B, L]."""
+        mask = batch["text_mask"]
+        if self.text_encoder is None:
+            return batch["text_states"], mask
+        encoded = self.text_encoder(input_ids=batch["tokens"], attention_mask=mask)
+        return encoded.last_hidden_state, mask
 
-def musicgen_config(
-    config: ComposerModelConfig, codec: CodecIdentity, positions: int
-) -> MusicGenConfig:
-    """The same as its config.json will say; the codec's own part comes from its folder."""
-    text = TextConfig(
+    def added(self, batch: Batch, steps: int) -> Tensor | None:
+        """What the scores add to the embedding of so many steps, [B, S, D]."""
+        if self.adapter is None:
+            return None
+        added: Tensor = self.adapter(batch["score_frames"], steps)
+        return added * batch["score_heard"][:, None, None]
+
+
+def _loaded(folder: Path, musicgen: MusicGenConfig) -> Decoder:
+    with Weights(weight_files(folder)) as weights:
+        weights.require(musicgen.shapes())
+        return Decoder.load(weights, musicgen, torch.device("cpu"), torch.float32)
+
+
+def adapter_of(config: ComposerModelConfig, codes: CodeShape) -> AdapterConfig | None:
+    """The score adapter of a config that has one."""
+    if not config.score_adapter:
+        return None
+    return AdapterConfig(config.hidden_size, config.adapter_hidden, codes.frame_rate)
+
+
+def musicgen_of(config: ComposerModelConfig, codes: CodeShape) -> MusicGenConfig:
+    """What a config's config.json says; of one without a base, the parts of the codec and of a
+    text encoder that is not trained come from their folders."""
+    base = base_of(config)
+    if base is not None:
+        return base[1]
+    decoder = DecoderConfig(
+        layers=config.layers,
+        width=config.hidden_size,
+        heads=config.heads,
+        ffn_width=config.ffn_size,
+        codebooks=codes.codebooks,
+        card=codes.codebook_size,
+        channels=codes.channels,
+        max_positions=MAX_POSITIONS,
+        prefix=False,
+    )
+    return MusicGenConfig(_text_config(config), MagnitudeConfig(), decoder, None, None)
+
+
+def _text_config(config: ComposerModelConfig) -> TextConfig:
+    return TextConfig(
         vocabulary=config.vocabulary,
         width=config.text_width,
         head_width=config.text_width // config.text_heads,
@@ -114,18 +189,6 @@ def musicgen_config(
         pad=PAD,
         end=END,
     )
-    decoder = DecoderConfig(
-        layers=config.layers,
-        width=config.hidden_size,
-        heads=config.heads,
-        ffn_width=config.ffn_size,
-        codebooks=codec.codebooks,
-        card=codec.codebook_size,
-        channels=codec.channels,
-        max_positions=positions,
-        prefix=False,
-    )
-    return MusicGenConfig(text, MagnitudeConfig(), decoder, None, None)
 
 
 def _t5_config(config: ComposerModelConfig) -> T5Config:

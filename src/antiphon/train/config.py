@@ -20,14 +20,19 @@ from antiphon.compose.options import suggestion
 from antiphon.errors import ConfigError
 from antiphon.plain import read_json
 
-Precision = Literal["fp32", "bf16-mixed"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+# Other spellings that people know, of Lightning and of `generate --precision`.
+_PRECISIONS: Mapping[str, Precision] = {
+    "32": "32-true", "fp32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "fp16": "16-mixed",
+    "fp16-mixed": "16-mixed",
+}  # fmt: skip
 ROOT_NAME = "configs"  # the folder that groups such as `model: small` are looked up from
 _SCHEMA, _PRIMARY = "antiphon_schema", "antiphon_primary"
 
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Where it runs."""
+    """Where it runs: on `devices` of each of `nodes` machines, on each of which it is started."""
 
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: int = 1
@@ -95,11 +100,18 @@ class LogConfig:
     every_steps: int = 10
     validate_every_steps: int = 500
     validation_batches: int = 8
+    samples_every_steps: int = 0
+    """How often sounds are made to be heard on the page; 0: never."""
+    samples: int = 2
+    """How many of them at a time."""
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where the numbers go beside metrics.jsonl; each needs its package."""
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a value out of range."""
-        for name in ("every_steps", "validate_every_steps", "validation_batches"):
+        for name in ("every_steps", "validate_every_steps", "validation_batches", "samples"):
             _require(self, name, 1)
+        _require(self, "samples_every_steps", 0)
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,10 @@ class CodesDataConfig:
 
     codes: str = ""
     codec: str = ""
-    """The folder of the codec that the codes are of; empty: the one in the package."""
+    """The folder of the codec that the codes are of; empty: the base's, or the one in the
+    package."""
+    skip_damaged: bool = False
+    """Leave shards out that are damaged, where else the run stops and names them."""
     lengths: tuple[float, ...] = (5.0, 10.0)
     text_dropout: float = 0.12
     score_dropout: float = 0.2
@@ -153,15 +168,54 @@ class CodesDataConfig:
 
 
 @dataclass(frozen=True)
-class ComposerModelConfig:
-    """A MusicGen from nothing: its decoder, a small T5 for the text, and a score adapter."""
+class LoraConfig:
+    """Low-rank adaptation (Hu et al. 2021) of a decoder's linear layers: W + alpha / rank * B A.
 
+    `targets` are named as in transformers: self-attention, cross-attention, and the two layers
+    behind them.
+    """
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.05
+    targets: tuple[Literal["self_attn", "encoder_attn", "fc"], ...] = ("self_attn", "encoder_attn")
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        _require(self, "rank", 1)
+        _require(self, "alpha", 0)
+        _require(self, "dropout", 0, 0.9)
+        if not self.targets:
+            raise ConfigError("targets is empty; expected one of self_attn, encoder_attn, fc")
+
+
+@dataclass(frozen=True)
+class ComposerModelConfig:
+    """A MusicGen: its decoder, a T5 for the text, and a score adapter.
+
+    With a `base` it begins as that checkpoint and has its sizes, else from nothing.
+    """
+
+    base: str = ""
+    """A MusicGen checkpoint: its folder, or a name of the hub."""
+    tune: Literal["all", "lora", "adapter"] = "all"
+    """What of a base is trained: all of its decoder, LoRA, or the score adapter alone."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    text_encoder: str = ""
+    """A T5 that stays as it is: a folder, or a name of the hub. Its states, of `text_width`, come
+    with the codes (`data preprocess --text-encoder`). Empty: the base's, which stays as it is, too,
+    or a small one that is trained, of all the sizes below."""
     hidden_size: int = 256
     layers: int = 6
     heads: int = 8
     ffn_size: int = 1024
     dropout: float = 0.1
     gradient_checkpointing: bool = False
+    codebooks: int = 0
+    """Of the codes, and the frames a second, and the entries of a codebook; 0: as the data have
+    them."""
+    frame_rate: int = 0
+    codebook_size: int = 0
     text_width: int = 192
     text_layers: int = 2
     text_heads: int = 4
@@ -170,19 +224,35 @@ class ComposerModelConfig:
     score_adapter: bool = True
     adapter_hidden: int = 128
 
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text encoder is its own, trained with the rest."""
+        return not (self.text_encoder or self.base)
+
     def __post_init__(self) -> None:
         """Raise ConfigError for a value out of range."""
         for name in ("hidden_size", "layers", "heads", "ffn_size", "text_width", "text_layers",
                      "text_heads", "text_ffn_size", "adapter_hidden"):  # fmt: skip
             _require(self, name, 1)
+        for name in ("codebooks", "frame_rate", "codebook_size"):
+            _require(self, name, 0)
         _require(self, "vocabulary", 100)
         _require(self, "dropout", 0, 0.9)
-        for width, heads in (("hidden_size", "heads"), ("text_width", "text_heads")):
+        pairs = [("hidden_size", "heads")]
+        if self.trains_text:
+            pairs.append(("text_width", "text_heads"))
+        for width, heads in pairs:
             if getattr(self, width) % getattr(self, heads):
                 raise ConfigError(
                     f"{width} is {getattr(self, width)}; expected a multiple of {heads}, "
                     f"{getattr(self, heads)}"
                 )
+        if self.tune == "adapter" and not self.score_adapter:
+            raise ConfigError("tune is 'adapter'; expected score_adapter to be true")
+        if self.base and self.text_encoder:
+            raise ConfigError(
+                f"text_encoder is {self.text_encoder!r}; expected none beside a base, which has one"
+            )
 
 
 @dataclass(frozen=True)
@@ -210,6 +280,10 @@ def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C
     and a value of another type.
     """
     values = _composed(asdict(kind()), file, overrides)  # type: ignore[call-overload]
+    trainer = values.get("trainer")
+    if isinstance(trainer, dict) and "precision" in trainer:
+        said = str(trainer["precision"])
+        trainer["precision"] = _PRECISIONS.get(said, said)
     where = "the configuration" if file is None else str(file)
     check_known(values, kind, where)
     return read_json(kind, json.dumps(values), where)

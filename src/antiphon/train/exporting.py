@@ -4,51 +4,59 @@ in a folder of its own below it, and a card that says what it was made from."""
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import save
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from antiphon import __version__
-from antiphon.compose.checkpoint import CODEC_PART, read_values
+from antiphon.compose.checkpoint import CODEC_PART, MusicGenConfig, read_values
 from antiphon.compose.config_values import CONFIG_NAME
-from antiphon.compose.score_adapter import write_adapter
-from antiphon.compose.text import TOKENIZER_NAME
+from antiphon.compose.lm import Decoder
+from antiphon.compose.score_adapter import AdapterConfig, write_adapter
+from antiphon.compose.text import TOKENIZER_NAME, text_part
 from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
-from antiphon.data.shards import CodecIdentity
-from antiphon.files import atomic_write
-from antiphon.train.composer_model import END, PAD, ComposerModel
+from antiphon.files import atomic_write, storage_error
+from antiphon.train.base import base_of, text_encoder_of
+from antiphon.train.composer_model import END, PAD
+from antiphon.train.config import ComposerModelConfig
+from antiphon.train.lora import merged, write_peft
 
-ADAPTER_NAME = "adapter"
+ADAPTER_NAME, LORA_NAME = "adapter", "lora"
 _TEXT_PART, _DECODER_PART, _ADAPTER_PART = "text_encoder.", "decoder.", "adapter."
-_TRANSFORMERS_POSITIONS = 2048
 
 
-def write_composer(
-    folder: Path,
-    model: ComposerModel,
-    weights: Mapping[str, Tensor],
-    tokenizer: Tokenizer,
-    codec_folder: Path,
-) -> None:
-    """Write `model` with `weights` (of its state dict) and the codec of `codec_folder`.
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A composer as a run has it: `weights` of its trained state, the rest as it was before.
 
-    Raises ModelError for a codec that cannot be read, StorageError (DiskFullError).
+    `tokenizer` is empty where the text encoder is not its own; `codec_folder` holds the codec of
+    the codes.
+    """
+
+    config: ComposerModelConfig
+    musicgen: MusicGenConfig
+    adapter: AdapterConfig | None
+    weights: Mapping[str, Tensor]
+    tokenizer: str
+    codec_folder: Path
+
+
+def write_composer(folder: Path, trained: Trained) -> None:
+    """Write it as a checkpoint, whole: what LoRA adds is merged, and lies by itself in lora/, too.
+
+    Raises ModelError for a codec or a base that cannot be read, StorageError (DiskFullError).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = _tensors(model, weights)
-    with Weights(weight_files(codec_folder)) as everything:
-        inside = any(name.startswith(CODEC_PART) for name in everything)
-        codec = everything.below(CODEC_PART) if inside else everything
-        tensors |= {f"{CODEC_PART}{name}": codec.read(name) for name in codec}
+    decoder = _decoder_tensors(trained)
+    tensors = _text_tensors(trained) | decoder | _codec_tensors(trained.codec_folder)
     atomic_write(folder / WEIGHTS_NAME, save(tensors, metadata={"format": "pt"}))
-    values = read_values(codec_folder)
-    config = _config(model, dict(values.get("audio_encoder", values)))  # type: ignore[call-overload]
-    card = model.musicgen.decoder.card
+    card = trained.musicgen.decoder.card
     generation = {
         "bos_token_id": card,
         "pad_token_id": card,
@@ -57,26 +65,37 @@ def write_composer(
         "guidance_scale": 3.0,
         "max_length": 1500,
     }
-    for name, content in ((CONFIG_NAME, config), ("generation_config.json", generation)):
+    for name, content in ((CONFIG_NAME, _config(trained)), ("generation_config.json", generation)):
         atomic_write(folder / name, f"{json.dumps(content, indent=2)}\n".encode())
-    atomic_write(folder / TOKENIZER_NAME, tokenizer.to_str().encode())
-    if model.adapter is not None:
-        own = {
-            name: _array(weights[f"{_ADAPTER_PART}{name}"])
-            for name in model.adapter.config.shapes()
-        }
-        write_adapter(folder / ADAPTER_NAME, model.adapter.config, own)
+    atomic_write(folder / TOKENIZER_NAME, _tokenizer(trained))
+    config = trained.config
+    if config.tune == "lora":
+        own = _below(trained.weights, _DECODER_PART)
+        write_peft(folder / LORA_NAME, config.lora, own, _sources(trained), config.base)
+    if trained.adapter is not None:
+        layers = _below(trained.weights, _ADAPTER_PART)
+        arrays = {name: _array(layers[name]) for name in trained.adapter.shapes()}
+        write_adapter(folder / ADAPTER_NAME, trained.adapter, arrays)
 
 
 def write_card(
     folder: Path,
     config_yaml: str,
-    codec: CodecIdentity,
-    licences: Iterable[str | None],
+    codec: str,
+    licences: Mapping[str, int],
+    metrics: Mapping[str, float],
 ) -> None:
-    """Write README.md: what the model learned from, and under which licences."""
-    counted = Counter(licence or "not known" for licence in licences)
-    listed = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(counted.items()))
+    """Write README.md: what the model learned from, under which licences, how well; `licences`
+    counts clips."""
+    listed = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(licences.items()))
+    told = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    judged = f"""
+On clips that it did not learn from (losses in nats a code):
+
+| | |
+|---|---|
+{told}
+"""
     text = f"""---
 library_name: antiphon
 tags: [music, musicgen]
@@ -84,12 +103,12 @@ tags: [music, musicgen]
 
 # A composer trained with antiphon {__version__}
 
-Codec: {codec.name}, {codec.frame_rate} frames a second of {codec.codebooks} codes.
+Codec: {codec}.
 
 | licence of the clips it learned from | clips |
 |---|---|
 {listed}
-
+{judged if metrics else ""}
 It was trained by:
 
 ```yaml
@@ -98,41 +117,76 @@ It was trained by:
     atomic_write(folder / "README.md", text.encode())
 
 
-def _tensors(model: ComposerModel, weights: Mapping[str, Tensor]) -> dict[str, Float32]:
+def _decoder_tensors(trained: Trained) -> dict[str, Float32]:
     """Under the names of transformers."""
-    shapes = model.musicgen.shapes()
-    found = {}
-    for name in shapes:
-        if name.startswith(_TEXT_PART):
-            found[name] = _array(weights[name])
-    for name, sources in model.decoder.sources().items():
-        values = _array(weights[f"{_DECODER_PART}{name}"])
-        ends = np.cumsum([shapes[source][0] for source in sources])[:-1]
-        parts = np.split(values, ends)
-        found |= {
-            source: np.ascontiguousarray(part) for source, part in zip(sources, parts, strict=True)
-        }
+    own = _below(trained.weights, _DECODER_PART)
+    base = base_of(trained.config)
+    shapes = trained.musicgen.shapes()
+    found: dict[str, Float32] = {}
+    with ExitStack() as stack:
+        begun = None
+        if base is not None and trained.config.tune != "all":
+            begun = stack.enter_context(Weights(weight_files(base[0])))
+        for name, sources in _sources(trained).items():
+            if begun is None:
+                values = _array(own[name])
+            else:
+                values = np.concatenate([begun.read(source) for source in sources])
+                values = merged(name, values, own, trained.config.lora)
+            ends = np.cumsum([shapes[source][0] for source in sources])[:-1]
+            parts = map(np.ascontiguousarray, np.split(values, ends))
+            found |= dict(zip(sources, parts, strict=True))
     return found
 
 
-def _config(model: ComposerModel, codec: dict[str, object]) -> dict[str, object]:
-    text, decoder = model.musicgen.text, model.musicgen.decoder
+def _sources(trained: Trained) -> dict[str, tuple[str, ...]]:
+    with torch.device("meta"):
+        return Decoder(trained.musicgen).sources()
+
+
+def _text_tensors(trained: Trained) -> dict[str, Float32]:
+    if trained.config.trains_text:
+        own = _below(trained.weights, _TEXT_PART)
+        names = trained.musicgen.text.shapes()
+        return {f"{_TEXT_PART}{name}": _array(own[name]) for name in names}
+    folder, config = text_encoder_of(trained.config)
+    with Weights(weight_files(folder)) as weights:
+        part = text_part(weights)
+        return {f"{_TEXT_PART}{name}": part.read(name) for name in config.shapes()}
+
+
+def _codec_tensors(folder: Path) -> dict[str, Float32]:
+    with Weights(weight_files(folder)) as everything:
+        inside = any(name.startswith(CODEC_PART) for name in everything)
+        codec = everything.below(CODEC_PART) if inside else everything
+        return {f"{CODEC_PART}{name}": codec.read(name) for name in codec}
+
+
+def _tokenizer(trained: Trained) -> bytes:
+    if trained.config.trains_text:
+        return trained.tokenizer.encode()
+    place = text_encoder_of(trained.config)[0] / TOKENIZER_NAME
+    try:
+        return place.read_bytes()
+    except OSError as error:
+        raise storage_error("read", place, error) from error
+
+
+def _config(trained: Trained) -> dict[str, object]:
+    """What config.json says: a base's own, or one of ours."""
+    decoder = trained.musicgen.decoder
+    codec = read_values(trained.codec_folder)
+    start = {"decoder_start_token_id": decoder.card}
+    base = base_of(trained.config)
+    if base is not None:
+        values = read_values(base[0])
+        own = {**_part(values, "decoder"), **start}
+        return {**values, "audio_encoder": _part(codec, "audio_encoder"), "decoder": own}
     return {
         "architectures": ["MusicgenForConditionalGeneration"],
         "model_type": "musicgen",
-        "text_encoder": {
-            "model_type": "t5",
-            "vocab_size": text.vocabulary,
-            "d_model": text.width,
-            "d_kv": text.head_width,
-            "d_ff": text.ffn_width,
-            "num_layers": text.layers,
-            "num_heads": text.heads,
-            "feed_forward_proj": "relu",
-            "pad_token_id": PAD,
-            "eos_token_id": END,
-        },
-        "audio_encoder": codec,
+        "text_encoder": _text_values(trained),
+        "audio_encoder": _part(codec, "audio_encoder"),
         "decoder": {
             "model_type": "musicgen_decoder",
             "vocab_size": decoder.card,
@@ -143,13 +197,42 @@ def _config(model: ComposerModel, codec: dict[str, object]) -> dict[str, object]
             "num_codebooks": decoder.codebooks,
             "audio_channels": decoder.channels,
             "activation_function": "gelu",
-            "max_position_embeddings": _TRANSFORMERS_POSITIONS,
+            "max_position_embeddings": decoder.max_positions,
             "pad_token_id": decoder.card,
             "bos_token_id": decoder.card,
-            "decoder_start_token_id": decoder.card,
+            **start,
         },
         "torch_dtype": "float32",
     }
+
+
+def _text_values(trained: Trained) -> dict[str, object]:
+    if not trained.config.trains_text:
+        return _part(read_values(text_encoder_of(trained.config)[0]), "text_encoder")
+    text = trained.musicgen.text
+    return {
+        "model_type": "t5",
+        "vocab_size": text.vocabulary,
+        "d_model": text.width,
+        "d_kv": text.head_width,
+        "d_ff": text.ffn_width,
+        "num_layers": text.layers,
+        "num_heads": text.heads,
+        "feed_forward_proj": "relu",
+        "pad_token_id": PAD,
+        "eos_token_id": END,
+    }
+
+
+def _part(values: dict[str, object], name: str) -> dict[str, object]:
+    """Of a MusicGen's config, or the whole of one that is only this part's."""
+    part = values.get(name, values)
+    return dict(part) if isinstance(part, dict) else {}
+
+
+def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = len(prefix)
+    return {name[start:]: value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def _array(tensor: Tensor) -> Float32:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
-from antiphon.errors import ConfigError, EngineError, ModelError
+from antiphon.errors import AntiphonError, ConfigError, EngineError, ModelError
 from antiphon.threads import usable_cores
 from antiphon.train.checkpoints import (
     VALIDATION_LOSS,
@@ -27,68 +27,22 @@ from antiphon.train.checkpoints import (
     read_checkpoint,
     validation_loss,
 )
-from antiphon.train.config import (
-    CheckpointConfig,
-    LogConfig,
-    TrainerConfig,
-    TrainingConfig,
-    changes,
-    plain,
+from antiphon.train.config import plain
+from antiphon.train.logs import RunLog, Sound
+from antiphon.train.memory import out_of_memory, require_memory
+from antiphon.train.optimizing import (
+    MovingAverage,
+    flattened,
+    learning_rate,
+    load_trained_state,
+    new_optimizer,
+    trained_state,
+    unflattened,
 )
-from antiphon.train.logs import RunLog
+from antiphon.train.resuming import CHECKPOINTS, kept_of, require_same_run
+from antiphon.train.task import Batch, Losses, RunConfig, Task
 
-CHECKPOINTS, LOG_NAME = "checkpoints", "metrics.jsonl"
-# What may change between the parts of a run: none of it changes a step.
-_FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
-Batch = Mapping[str, Tensor]
-Losses = Mapping[str, Tensor]  # scalars; `total` is what is made smaller
-
-
-class RunConfig(Protocol):
-    """What every kind of run has in its config."""
-
-    @property
-    def trainer(self) -> TrainerConfig: ...
-    @property
-    def training(self) -> TrainingConfig: ...
-    @property
-    def checkpoint(self) -> CheckpointConfig: ...
-    @property
-    def log(self) -> LogConfig: ...
-    @property
-    def output_dir(self) -> str: ...
-
-
-class Task(Protocol):
-    """What is trained, on what.
-
-    `model(batch, step)` gives losses. Everything that it needs to go on is in its state dict.
-    """
-
-    model: nn.Module
-
-    @property
-    def kept(self) -> Mapping[str, str]:
-        """Texts that go into every checkpoint, such as the tokenizer; `data` tells what is learned
-        from, and must be the same when the run goes on."""
-
-    def adopt(self, kept: Mapping[str, str]) -> None:
-        """Go on with these. Raises ConfigError if they are of other data."""
-
-    def begin(self) -> None:
-        """Before the first step of a new run, never of one that goes on."""
-
-    def batch(self, position: int, rank: int, world: int) -> Batch:
-        """The batch of one process, a function of these numbers alone."""
-
-    def validation_batch(self, number: int) -> Batch | None:
-        """The same for every run; None where there is no validation data."""
-
-    def units(self, batch: Batch) -> int:
-        """How much a batch is, for the pace: frames of codes, or seconds of sound."""
-
-    def export(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the model with these weights as a folder that can be used."""
+SAMPLES = "samples"  # the folder of sounds in a run's
 
 
 @dataclass(frozen=True)
@@ -120,20 +74,6 @@ def train(
     return _Run(task, config, should_stop, log).run(resume)
 
 
-def find_checkpoint(output: Path, resume: str | None) -> Path | None:
-    """What `--resume` names: a checkpoint, or with `auto` the newest of the run, if any.
-
-    Raises ModelError for a folder that holds none.
-    """
-    if resume is None:
-        return None
-    if resume == "auto":
-        return CheckpointFolder(output / CHECKPOINTS, 1).newest()
-    path = Path(resume)
-    newest = CheckpointFolder(path / CHECKPOINTS, 1).newest()
-    return newest or path
-
-
 class _Run:
     def __init__(
         self, task: Task, config: RunConfig, should_stop: Callable[[], bool], log: RunLog
@@ -147,18 +87,19 @@ class _Run:
             accelerator=trainer.accelerator,
             devices=trainer.devices,
             num_nodes=trainer.nodes,
-            precision={"fp32": "32-true"}.get(trainer.precision, trainer.precision),
+            precision=trainer.precision,
         )
         self._fabric.launch()
         if not self._fabric.is_global_zero:
             log.mute()
         if self._fabric.device.type == "cpu":
             torch.set_num_threads(trainer.threads or max(1, usable_cores() // trainer.devices))
-        self._folder = CheckpointFolder(
-            Path(config.output_dir) / CHECKPOINTS, config.checkpoint.keep
-        )
-        self._model, self._optimizer = self._fabric.setup(task.model, self._new_optimizer())
-        self._average: dict[str, Tensor] = {}
+        self._output = Path(config.output_dir)
+        self._folder = CheckpointFolder(self._output / CHECKPOINTS, config.checkpoint.keep)
+        optimizer = new_optimizer(task.model, config.training)
+        self._model, self._optimizer = self._fabric.setup(task.model, optimizer)
+        self._scaler: torch.amp.GradScaler | None = getattr(self._fabric._precision, "scaler", None)
+        self._average: MovingAverage | None = None
         self._step = 0
         self._bad_steps = 0
 
@@ -170,31 +111,40 @@ class _Run:
                 self._folder.mark_if_best(newest, validation_loss(newest))
         self._fabric.barrier()
         if resume is None:
+            self._require_memory()
             self._task.begin()
-            self._average = self._weights() if self._config.training.ema_decay else {}
-        else:
+        if self._config.training.ema_decay:
+            self._average = MovingAverage(self._task.model, self._config.training.ema_decay)
+        if resume is not None:
             self._restore(read_checkpoint(resume))
+        self._require_one_beginning()
         last = self._config.training.max_steps
         saved = resume
         self._log.begin(self._step, last)
+        if resume is None:
+            self._validate()
         while self._step < last and not self._agreed_to_stop():
             self._take_step()
-            ends = self._step == last
-            validated = None
-            if ends or self._step % self._config.log.validate_every_steps == 0:
-                validated = self._validate()
-            if (
-                ends
-                or validated is not None
-                or self._step % self._config.checkpoint.every_steps == 0
-            ):
-                saved = self._save(validated)
+            saved = self._at_intervals(ends=self._step == last) or saved
         stopped = self._step < last
         if saved is None or stopped:
-            saved = self._save(None)
+            self._log.note(f"stopping after step {self._step}, saving")
+            saved = self._save({})
         best = self._folder.best()
         first = self._fabric.is_global_zero
         return Finished(self._step, stopped, first, saved, best[0] if best else None)
+
+    def _at_intervals(self, *, ends: bool) -> Path | None:
+        """What is due after a step; the checkpoint, if there is one."""
+        log, saved = self._config.log, None
+        validated = {}
+        if ends or self._step % log.validate_every_steps == 0:
+            validated = self._validate()
+        if log.samples_every_steps and (ends or self._step % log.samples_every_steps == 0):
+            self._sample()
+        if ends or validated or self._step % self._config.checkpoint.every_steps == 0:
+            saved = self._save(validated)
+        return saved
 
     def _take_step(self) -> None:
         training, fabric = self._config.training, self._fabric
@@ -202,28 +152,30 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._model.train()
-        started, waited, units = time.perf_counter(), 0.0, 0
+        started = time.perf_counter()
+        batches = self._batches()
+        units = [self._task.units(batch) for batch in batches]
+        everywhere = self._sum(sum(units))
+        waited = time.perf_counter() - started
         sums: dict[str, Tensor] = {}
-        for part in range(training.accumulate):
+        for part, batch in enumerate(batches):
             position = self._step * training.accumulate + part
-            before = time.perf_counter()
-            batch = self._task.batch(position, fabric.global_rank, fabric.world_size)
-            batch = {name: fabric.to_device(tensor) for name, tensor in batch.items()}
-            units += self._task.units(batch)
-            waited += time.perf_counter() - before
             # All that is drawn in a step, such as what dropout drops.
             torch.manual_seed(_seed(training.seed, position, fabric.global_rank))
-            with fabric.no_backward_sync(self._model, enabled=part < training.accumulate - 1):
-                losses = self._model(batch, self._step)
-                fabric.backward(losses["total"] / training.accumulate)
-            for name, loss in losses.items():
-                sums[name] = sums.get(name, 0) + loss.detach() / training.accumulate
+            # The mean over all that the step sees, however it is dealt out.
+            share = units[part] * fabric.world_size / everywhere
+            more = part < training.accumulate - 1
+            for name, loss in self._losses(batch, share, more=more).items():
+                sums[name] = sums.get(name, 0) + loss * share
         norm = self._clipped()
-        if self._is_finite(sums["total"], norm):
+        finite = self._is_finite(sums["total"], norm)
+        if finite or self._scaler is not None:  # which leaves it out itself, and scales less
             self._optimizer.step()
-            self._follow_average()
+        if finite and self._average is not None:
+            self._average.follow()
         self._optimizer.zero_grad(set_to_none=True)
         self._step += 1
+        self._log.took(self._step)
         if self._step % self._config.log.every_steps == 0 or self._step == 1:
             seconds = time.perf_counter() - started
             self._log.step(
@@ -231,10 +183,38 @@ class _Run:
                 {name: self._mean(value) for name, value in sums.items()},
                 learning_rate=rate,
                 gradient_norm=norm,
-                units_per_second=units * fabric.world_size / seconds,
+                units_per_second=everywhere / seconds,
                 waited_share=waited / seconds,
                 bad_steps=self._bad_steps,
             )
+
+    def _batches(self) -> list[Batch]:
+        """Of a step, one for each part of it."""
+        parts, fabric = self._config.training.accumulate, self._fabric
+        return [
+            self._task.batch(self._step * parts + part, fabric.global_rank, fabric.world_size)
+            for part in range(parts)
+        ]
+
+    def _losses(self, batch: Batch, share: float, *, more: bool) -> Losses:
+        """Of a part of a step, whose gradients are added; `more` parts come."""
+        fabric = self._fabric
+        try:
+            moved = {name: fabric.to_device(tensor) for name, tensor in batch.items()}
+            with fabric.no_backward_sync(self._model, enabled=more):
+                losses: Losses = self._model(moved, self._step)
+                fabric.backward(losses["total"] * share)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            rows = self._config.training.batch_size
+            raise EngineError(
+                f"memory ran out in step {self._step + 1} with training.batch_size={rows}; "
+                f"expected one that fits, such as training.batch_size={max(1, rows // 2)} with "
+                "training.accumulate twice as high, or model.gradient_checkpointing=true; "
+                "--resume auto does not take another batch size: begin a new run"
+            ) from error
+        return {name: loss.detach() for name, loss in losses.items()}
 
     def _clipped(self) -> float:
         limit = self._config.training.clip_norm
@@ -255,103 +235,115 @@ class _Run:
         if self._bad_steps >= most:
             raise EngineError(
                 f"{most} steps in a row were not finite; expected some that are: begin a new run "
-                "with a lower training.learning_rate, or with trainer.precision=fp32"
+                "with a lower training.learning_rate, or with trainer.precision=32-true"
             )
         return False
 
-    def _follow_average(self) -> None:
-        decay = self._config.training.ema_decay
-        if not decay:
-            return
-        with torch.no_grad():
-            for name, value in self._task.model.state_dict().items():
-                average = self._average[name]
-                if average.is_floating_point():
-                    average.lerp_(value.detach(), 1 - decay)
-                else:
-                    average.copy_(value)
-
-    def _validate(self) -> float | None:
-        """The mean total loss on the validation batches."""
+    def _validate(self) -> dict[str, float]:
+        """The mean losses on the validation batches; empty where there are none."""
         self._model.eval()
-        kept = self._swap(self._average) if self._average else None
         sums: dict[str, float] = {}
-        count = 0
-        with torch.no_grad():
+        seen = 0
+        with self._averaged(), torch.no_grad():
             for number in range(self._config.log.validation_batches):
                 batch = self._task.validation_batch(number)
                 if batch is None:
                     break
+                units = self._task.units(batch)
                 batch = {name: self._fabric.to_device(tensor) for name, tensor in batch.items()}
                 for name, loss in self._model(batch, self._step).items():
-                    sums[name] = sums.get(name, 0.0) + float(loss)
-                count += 1
-        if kept is not None:
-            self._swap(kept)
-        if not count:
-            return None
-        means = {name: value / count for name, value in sums.items()}
-        self._log.validation(self._step, means)
-        return means["total"] if math.isfinite(means["total"]) else None
+                    sums[name] = sums.get(name, 0.0) + float(loss) * units
+                seen += units
+        if not seen:
+            return {}
+        means = {name: value / seen for name, value in sums.items()}
+        self._log.validation(self._step, {**means, **self._task.figures()})
+        return means
 
-    def _swap(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        before = self._weights()
-        self._task.model.load_state_dict(weights)
-        return before
+    def _sample(self) -> None:
+        if not self._fabric.is_global_zero:
+            return
+        self._model.eval()
+        folder = self._output / SAMPLES / f"step-{self._step:09}"
+        with self._averaged(), torch.no_grad():
+            made = self._task.samples(folder, self._config.log.samples)
+        self._log.sounds(self._step, [Sound(name, path) for name, path in made])
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {n: value.detach().clone() for n, value in self._task.model.state_dict().items()}
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model computes with the average of its weights, if there is one."""
+        if self._average is not None:
+            self._average.swap()
+        try:
+            yield
+        finally:
+            if self._average is not None:
+                self._average.swap()
 
-    def _save(self, validated: float | None) -> Path:
+    def _save(self, validated: Mapping[str, float]) -> Path:
         path = self._folder.path_of(self._step)
+        failed: AntiphonError | None = None
         if self._fabric.is_global_zero:
-            parts = {"model": _on_cpu(self._task.model.state_dict())}
-            parts["optimizer"], numbers = _flattened(self._optimizer.state_dict()["state"])
-            if self._average:
-                parts["average"] = _on_cpu(self._average)
-            state = {
-                "config": plain(self._config),
-                "optimizer": numbers,
-                "bad_steps": self._bad_steps,
-                "kept": dict(self._task.kept),
-                VALIDATION_LOSS: validated,
-            }
-            path = self._folder.save(Checkpoint(self._step, parts, state))
-            self._folder.mark_if_best(path, validated)
-            self._log.saved(self._step, path)
-        self._fabric.barrier()
+            try:
+                path = self._folder.save(self._checkpoint(validated))
+                self._folder.mark_if_best(path, validation_loss(path))
+                self._log.saved(self._step, path)
+            except AntiphonError as error:
+                failed = error  # the others wait for an answer
+        if self._sum(failed is not None):
+            raise failed or EngineError("the first process could not save; its error says why")
         return path
+
+    def _checkpoint(self, validated: Mapping[str, float]) -> Checkpoint:
+        parts = {"model": _on_cpu(trained_state(self._task.model))}
+        parts["optimizer"], numbers = flattened(self._optimizer.state_dict()["state"])
+        if self._average is not None:
+            parts["average"] = _on_cpu(self._average.weights)
+        total = validated.get("total", math.nan)
+        state = {
+            "config": plain(self._config),
+            "optimizer": numbers,
+            "scaler": None if self._scaler is None else self._scaler.state_dict(),
+            "bad_steps": self._bad_steps,
+            "kept": dict(self._task.kept),
+            "validation": {n: v for n, v in validated.items() if math.isfinite(v)},
+            VALIDATION_LOSS: total if math.isfinite(total) else None,
+        }
+        return Checkpoint(self._step, parts, state)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         require_same_run(checkpoint.state.get("config"), plain(self._config))
         self._task.adopt(kept_of(checkpoint))
         try:
-            self._task.model.load_state_dict(checkpoint.parts["model"])
-            if self._config.training.ema_decay:
-                device = self._fabric.device
-                self._average = {
-                    name: value.to(device) for name, value in checkpoint.parts["average"].items()
-                }
-            state = _unflattened(checkpoint.parts["optimizer"], checkpoint.state["optimizer"])
+            load_trained_state(self._task.model, checkpoint.parts["model"])
+            if self._average is not None:
+                self._average.load(checkpoint.parts["average"])
+            state = unflattened(checkpoint.parts["optimizer"], checkpoint.state["optimizer"])
             groups = self._optimizer.state_dict()["param_groups"]
             self._optimizer.load_state_dict({"state": state, "param_groups": groups})
-        except (KeyError, RuntimeError, ValueError) as error:
+            if self._scaler is not None:
+                self._scaler.load_state_dict(checkpoint.state["scaler"])
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
             raise ModelError(
                 f"the checkpoint is of another model: {error}; expected one of this run"
             ) from error
         self._step = checkpoint.step
         self._bad_steps = int(str(checkpoint.state.get("bad_steps", 0)))
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        training = self._config.training
-        # Norms and biases do not decay.
-        wanted = [p for p in self._task.model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in wanted if p.dim() > 1], "weight_decay": training.weight_decay},
-            {"params": [p for p in wanted if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        betas = (training.beta1, training.beta2)
-        return torch.optim.AdamW(groups, lr=training.learning_rate, betas=betas)
+    def _require_one_beginning(self) -> None:
+        steps = self._fabric.all_gather(torch.tensor(self._step)).flatten()
+        if int(steps.min()) != int(steps.max()):
+            raise ConfigError(
+                f"the processes begin at different steps, {sorted(set(steps.tolist()))}; expected "
+                f"all nodes to see the same {self._output}, on storage that they share"
+            )
+
+    def _require_memory(self) -> None:
+        trainer, device = self._config.trainer, self._fabric.device
+        processes = trainer.devices if device.type == "cpu" else 1
+        require_memory(
+            self._task, self._config.training.batch_size, processes, device, self._fabric.autocast
+        )
 
     def _mean(self, value: Tensor) -> float:
         """Over all processes."""
@@ -359,53 +351,16 @@ class _Run:
             return float(value)
         return float(self._fabric.all_reduce(value, reduce_op="mean"))
 
+    def _sum(self, value: float) -> float:
+        """Over all processes."""
+        if self._fabric.world_size == 1:
+            return float(value)
+        wanted = self._fabric.to_device(torch.tensor(float(value), dtype=torch.float64))
+        return float(self._fabric.all_reduce(wanted, reduce_op="sum"))
+
     def _agreed_to_stop(self) -> bool:
         """All processes, if one of them is asked to."""
-        wish = torch.tensor(float(self._should_stop()))
-        return self._mean(self._fabric.to_device(wish)) > 0
-
-
-def learning_rate(training: TrainingConfig, step: int) -> float:
-    """Of a step, counted from 0: a straight rise, then a half cosine to the end, or flat."""
-    if step < training.warmup_steps:
-        return training.learning_rate * (step + 1) / training.warmup_steps
-    if training.schedule == "constant":
-        return training.learning_rate
-    whole = max(1, training.max_steps - training.warmup_steps)
-    share = (1 + math.cos(math.pi * min(1.0, (step - training.warmup_steps) / whole))) / 2
-    low = training.final_learning_rate
-    return low + (training.learning_rate - low) * share
-
-
-def require_same_run(old: object, new: Mapping[str, object]) -> None:
-    """Raise ConfigError, naming what differs, for configs between which a run cannot go on."""
-    if not isinstance(old, Mapping):
-        raise ModelError("the checkpoint does not say its config; expected one of a run of ours")
-
-    def fixed(config: Mapping[str, object]) -> dict[str, object]:
-        return {name: value for name, value in config.items() if name not in _FREE}
-
-    found = changes(fixed(old), fixed(new))
-    if found:
-        raise ConfigError(
-            f"the run cannot go on with another config: {'; '.join(found)}; expected the same, or "
-            "begin a new run under another experiment_name"
-        )
-
-
-def kept_of(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """What a task had put into a checkpoint."""
-    kept = checkpoint.state.get("kept")
-    return kept if isinstance(kept, dict) else {}
-
-
-def require_same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Raise ConfigError for a run that would go on with other data."""
-    if old.get("data") != new["data"]:
-        raise ConfigError(
-            "the data are not those that the run began with; expected the same, or begin a new run "
-            "under another experiment_name"
-        )
+        return self._sum(self._should_stop()) > 0
 
 
 def _seed(seed: int, position: int, rank: int) -> int:
@@ -417,27 +372,3 @@ def _seed(seed: int, position: int, rank: int) -> int:
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu() for name, value in tensors.items()}
-
-
-def _flattened(
-    state: Mapping[int, Mapping[str, object]],
-) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """An optimiser's state: `0.exp_avg` -> tensor, and what is no tensor."""
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, object] = {}
-    for number, values in state.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"{number}.{name}"] = value.detach().cpu()
-            else:
-                numbers[f"{number}.{name}"] = value
-    return tensors, numbers
-
-
-def _unflattened(tensors: Mapping[str, Tensor], numbers: object) -> dict[int, dict[str, object]]:
-    state: dict[int, dict[str, object]] = {}
-    rest = numbers if isinstance(numbers, Mapping) else {}
-    for key, value in [*tensors.items(), *rest.items()]:
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = value
-    return state

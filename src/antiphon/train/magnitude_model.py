@@ -118,14 +118,19 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
         self.register_buffer("sums", torch.zeros(config.codebooks, entries, width))
         self.register_buffer("collected", torch.zeros(LATENTS_PER_ENTRY * entries, width))
         self.register_buffer("collected_count", torch.tensor(0))
+        # What `started` says, to be asked without a look into a tensor.
+        self.is_started = False
+        self.register_load_state_dict_post_hook(lambda module, _: module._look())
 
     def forward(self, latents: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Latents [M, L] to their quantised ones, with the gradient of the latents, and the
         commitment loss. In training it also collects, starts and follows. Until it has started,
         latents pass as they are."""
+        if not self.is_started and (not self.training or step < COLLECT_FROM_STEP):
+            return latents, latents.new_zeros(())
         # What is not finite must not stay in the buffers: the step is left out by who takes it.
         moves = self.training and bool(torch.isfinite(latents).all())
-        if not self.started:
+        if not self.is_started:
             if moves:
                 self._collect(latents.detach(), step)
             return latents, latents.new_zeros(())
@@ -139,6 +144,9 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
             quantised = quantised + entries
             rest = rest - entries
         return latents + (quantised - latents).detach(), commitment / len(self.codebooks)
+
+    def _look(self) -> None:
+        self.is_started = bool(self.started)
 
     def encode(self, latents: Tensor) -> Tensor:
         """[M, L] -> codes [K, M]"""
@@ -160,8 +168,6 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _collect(self, latents: Tensor, step: int) -> None:
-        if step < COLLECT_FROM_STEP:
-            return
         start = int(self.collected_count)
         kept = latents[: len(self.collected) - start]
         self.collected[start : start + len(kept)] = kept
@@ -180,6 +186,7 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
             rest = rest - centres[codes]
         self.sums.copy_(self.codebooks * self.counts[..., None])
         self.started.fill_(True)
+        self.is_started = True
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _follow(self, rest: Tensor, codes: Tensor, number: int, step: int) -> None:
@@ -247,7 +254,7 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
     @property
     def quantising(self) -> bool:
         """Whether the quantiser has started."""
-        return bool(self.quantiser.started)
+        return self.quantiser.is_started
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def fit_statistics(self, waveforms: Tensor) -> None:
@@ -350,6 +357,7 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
         quantiser.counts.fill_(1)
         quantiser.sums.copy_(quantiser.codebooks)
         quantiser.started.fill_(True)
+        quantiser.is_started = True
         return model
 
 

@@ -1,22 +1,81 @@
-"""A run of any kind by its folder: what it trained, taken out of it."""
+"""Runs of any kind: their configs and tasks, and what they trained, taken out of them."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
+from typing import Literal
 
+from antiphon.data.loading import Corpus
 from antiphon.errors import ConfigError, ModelError
 from antiphon.plain import read_json
-from antiphon.train.checkpoints import STATE_NAME, CheckpointFolder, read_checkpoint
-from antiphon.train.codec import CodecTask
-from antiphon.train.composer import ComposerTask
-from antiphon.train.config import CodecConfig, ComposerConfig
-from antiphon.train.loop import CHECKPOINTS, kept_of
+from antiphon.train.base import resolved
+from antiphon.train.checkpoints import STATE_NAME, Checkpoint, CheckpointFolder, read_checkpoint
+from antiphon.train.codec import CodecTask, export_codec
+from antiphon.train.composer import ComposerTask, export_composer, shape_of
+from antiphon.train.composer_model import CodeShape
+from antiphon.train.composer_shape import ComposerShape
+from antiphon.train.config import CodecConfig, ComposerConfig, load_config
+from antiphon.train.resuming import CHECKPOINTS, kept_of
+from antiphon.train.sizing import Size, size_of
+from antiphon.train.task import Task
+
+UNITS = {"codec": "samples", "composer": "codes"}  # that each kind is counted in
+OnClip = Callable[[int, int], None]
+AnyConfig = CodecConfig | ComposerConfig
+
+
+def load_run_config(
+    kind: Literal["codec", "composer"], file: Path | None, overrides: Sequence[str]
+) -> AnyConfig:
+    """A config as `config.load_config` gives it, with the sizes of the checkpoints that it names.
+
+    Raises as that does, and ModelMissingError or ModelError for those checkpoints.
+    """
+    if kind == "codec":
+        return load_config(CodecConfig, file, overrides)
+    config = load_config(ComposerConfig, file, overrides)
+    return dataclasses.replace(config, model=resolved(config.model))
+
+
+def new_task(config: AnyConfig, on_clip: OnClip) -> Task:
+    """What a config trains; `on_clip` is told which clip of how many is decoded."""
+    if isinstance(config, CodecConfig):
+        return CodecTask(config, on_clip)
+    return ComposerTask(config)
+
+
+def size_of_run(config: AnyConfig, on_clip: OnClip) -> Size:
+    """How large and how long it would be. A composer's data need not be there yet where the model
+    says what their codes are.
+
+    Raises ConfigError where neither says it.
+    """
+    if isinstance(config, CodecConfig):
+        return size_of(CodecTask(config, on_clip), config)
+    lengths = config.data.lengths
+    return size_of(ComposerShape(config, _code_shape(config)), config, mean(lengths) / max(lengths))
+
+
+def _code_shape(config: ComposerConfig) -> CodeShape:
+    if config.data.codes:
+        return shape_of(Corpus(Path(config.data.codes), "train").codec)
+    model = config.model
+    if not (model.codebooks and model.codebook_size and model.frame_rate):
+        raise ConfigError(
+            "data.codes is empty, and the model does not say what its codes are; expected "
+            "data.codes=DIR, or model.codebooks, model.codebook_size and model.frame_rate"
+        )
+    return CodeShape(model.codebooks, model.codebook_size, 1, model.frame_rate)
 
 
 def export_run(source: Path, output: Path) -> int:
     """Write the model of a run (its best checkpoint, or its newest if none was validated) or of one
-    checkpoint, by the moving average where there is one; the step it is of.
+    checkpoint, by the moving average where there is one; the step it is of. The data that it
+    learned from are not needed.
 
     Raises ConfigError for an output that is not empty, ModelError for a checkpoint that is none.
     """
@@ -35,12 +94,18 @@ def export_run(source: Path, output: Path) -> int:
     data = config.get("data") if isinstance(config, dict) else None
     if not isinstance(data, dict):
         raise ModelError(f"{path} does not say its config; expected a checkpoint of ours")
-    text = json.dumps(config)
-    task: CodecTask | ComposerTask
+    weights = checkpoint.parts.get("average", checkpoint.parts["model"])
+    text, where = json.dumps(config), str(path)
     if "codes" in data:
-        task = ComposerTask(read_json(ComposerConfig, text, str(path)))
+        composer = read_json(ComposerConfig, text, where)
+        export_composer(output, composer, weights, kept_of(checkpoint), metrics_of(checkpoint))
     else:
-        task = CodecTask(read_json(CodecConfig, text, str(path)))
-    task.adopt(kept_of(checkpoint))
-    task.export(output, checkpoint.parts.get("average", checkpoint.parts["model"]))
+        export_codec(output, read_json(CodecConfig, text, where), weights)
     return checkpoint.step
+
+
+def metrics_of(checkpoint: Checkpoint) -> Mapping[str, float]:
+    """What was measured of it, for its card: its step, and its validation losses."""
+    losses = checkpoint.state.get("validation")
+    told = losses if isinstance(losses, dict) else {}
+    return {"step": float(checkpoint.step)} | {f"validation {n}": v for n, v in told.items()}

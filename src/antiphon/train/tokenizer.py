@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
-
-from antiphon.compose.prompt import render
-from antiphon.controls import Controls
-from antiphon.data.shards import read_shard
 
 SPECIALS = ("<pad>", "</s>", "<unk>")
 
@@ -41,12 +36,3 @@ def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def texts_of(shards: Sequence[Path]) -> Iterator[str]:
-    """What is said of the training clips of shards."""
-    for path in shards:
-        shard = read_shard(path, "train")
-        for number in range(len(shard)):
-            clip = shard.clip(number)
-            yield render(clip.caption or "", Controls.from_options(dict(clip.controls or {})))

@@ -1,0 +1,68 @@
+"""Where a run goes on, and whether it may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from antiphon.errors import ConfigError, ModelError
+from antiphon.train.checkpoints import Checkpoint, CheckpointFolder
+from antiphon.train.config import changes
+
+CHECKPOINTS = "checkpoints"  # the folder of them in a run's
+# What may change between the parts of a run: none of it changes a step.
+_FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
+
+
+def find_checkpoint(output: Path, resume: str | None) -> Path | None:
+    """What `--resume` names: a checkpoint, a run (its newest), or with `auto` the newest of the run
+    in `output`, if any.
+
+    Raises ConfigError for a checkpoint of that run that is not its newest: two courses of one run
+    would lie in one folder.
+    """
+    if resume is None:
+        return None
+    newest = CheckpointFolder(output / CHECKPOINTS, 1).newest()
+    if resume == "auto":
+        return newest
+    path = Path(resume)
+    path = CheckpointFolder(path / CHECKPOINTS, 1).newest() or path
+    if newest is not None and path.resolve() != newest.resolve():
+        raise ConfigError(
+            f"{output} holds a run already, whose newest checkpoint is {newest.name} and not "
+            f"{path}; expected --resume auto to go on with it, or another experiment_name for a "
+            "run that begins there"
+        )
+    return path
+
+
+def require_same_run(old: object, new: Mapping[str, object]) -> None:
+    """Raise ConfigError, naming what differs, for configs between which a run cannot go on."""
+    if not isinstance(old, Mapping):
+        raise ModelError("the checkpoint does not say its config; expected one of a run of ours")
+
+    def fixed(config: Mapping[str, object]) -> dict[str, object]:
+        return {name: value for name, value in config.items() if name not in _FREE}
+
+    found = changes(fixed(old), fixed(new))
+    if found:
+        raise ConfigError(
+            f"the run cannot go on with another config: {'; '.join(found)}; expected the same, or "
+            "begin a new run under another experiment_name"
+        )
+
+
+def kept_of(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """What a task had put into a checkpoint."""
+    kept = checkpoint.state.get("kept")
+    return kept if isinstance(kept, dict) else {}
+
+
+def require_same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Raise ConfigError for a run that would go on with other data."""
+    if old.get("data") != new["data"]:
+        raise ConfigError(
+            "the data are not those that the run began with; expected the same, or begin a new run "
+            "under another experiment_name"
+        )

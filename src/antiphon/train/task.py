@@ -1,0 +1,76 @@
+"""What the training loop is given: a task, which knows its model and its data, and a config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from antiphon.train.config import CheckpointConfig, LogConfig, TrainerConfig, TrainingConfig
+
+Batch = Mapping[str, Tensor]
+Losses = Mapping[str, Tensor]  # scalars; `total` is what is made smaller
+
+
+class RunConfig(Protocol):
+    """What every kind of run has in its config."""
+
+    @property
+    def experiment_name(self) -> str: ...
+    @property
+    def trainer(self) -> TrainerConfig: ...
+    @property
+    def training(self) -> TrainingConfig: ...
+    @property
+    def checkpoint(self) -> CheckpointConfig: ...
+    @property
+    def log(self) -> LogConfig: ...
+    @property
+    def output_dir(self) -> str: ...
+
+
+class Task(Protocol):
+    """What is trained, on what.
+
+    `model(batch, step)` gives losses, each the mean over what `units` counts. Everything that it
+    needs to go on is in its state dict, frozen parameters aside: those are loaded again.
+    """
+
+    model: nn.Module
+
+    @property
+    def kept(self) -> Mapping[str, str]:
+        """Texts that go into every checkpoint, such as the tokenizer, and suffice to export it;
+        `data` tells what is learned from, and must be the same when the run goes on."""
+
+    def adopt(self, kept: Mapping[str, str]) -> None:
+        """Go on with these. Raises ConfigError if they are of other data."""
+
+    def begin(self) -> None:
+        """Before the first step of a new run, never of one that goes on."""
+
+    def batch(self, position: int, rank: int, world: int) -> Batch:
+        """The batch of one process, a function of these numbers alone."""
+
+    def largest_batch(self, rows: int, share: float = 1.0) -> Batch:
+        """A batch of `rows` rows, each as long as any that will come, or that `share` of it."""
+
+    def validation_batch(self, number: int) -> Batch | None:
+        """The same for every run; None where there is no validation data."""
+
+    def units(self, batch: Batch) -> int:
+        """How much a batch is, for the pace: frames of codes, or seconds of sound."""
+
+    def figures(self) -> Mapping[str, float]:
+        """More to be told at each validation, by name; often nothing."""
+
+    def samples(self, folder: Path, count: int) -> Sequence[tuple[str, Path]]:
+        """Sound that the model makes as it is now, written below `folder`: names and files."""
+
+    def export(
+        self, folder: Path, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
+    ) -> None:
+        """Write the model with these weights as a folder that can be used; its card says the
+        metrics."""
