@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
+from lightning.fabric.plugins import MixedPrecision
 from safetensors.torch import load_file
 from transformers import MusicgenForConditionalGeneration
 
@@ -201,6 +203,38 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(data: Data, tmp_path: 
         one, two = (load_file(path / f"{name}.safetensors") for path in (whole, other))
         assert one.keys() == two.keys()
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_half_precision_goes_on_with_its_scale(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def halved(**_: object) -> Fabric:
+        # What Fabric does on a GPU for 16-mixed; on a processor it would refuse.
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=3)
+        return Fabric(
+            accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler)
+        )
+
+    monkeypatch.setattr("antiphon.train.loop.Fabric", halved)
+    more = ("training.max_steps=40", "training.max_bad_steps=35")
+    run(config_of(data, tmp_path / "whole", *more))
+    torn = config_of(data, tmp_path / "torn", *more)
+    for stop_at in (7, 20):
+        assert run(torn, "auto", stop_at).stopped
+    run(torn, "auto")
+    states = [read_checkpoint(newest(tmp_path / name)).state for name in ("whole", "torn")]
+    assert states[0]["scaler"] == states[1]["scaler"]
+    scaler = states[0]["scaler"]
+    assert isinstance(scaler, dict)
+    assert scaler["scale"] < 2**40  # that much was too much, and steps were left out
+    told = totals(tmp_path / "whole")
+    assert told == totals(tmp_path / "torn")
+    assert told[-1] < told[0] - 0.05  # and then it learned
+
+
+def test_half_precision_needs_a_gpu(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="trainer.precision is 16-mixed, in which a processor"):
+        run(config_of(data, tmp_path, "trainer.precision=16"))
 
 
 def test_what_is_dropped_is_dropped_as_often_as_asked(data: Data, tmp_path: Path) -> None:

@@ -30,10 +30,11 @@ class Progress(Protocol):
 class StopRequest:
     """Ctrl-C or SIGTERM: the first asks to come to an end, the second stops at once.
 
-    A context manager; `exit_code` is None until somebody asks. `doing` is what is done then.
+    A context manager; `exit_code` is None until somebody asks. `doing` is what is done then, told
+    at once; None: others tell.
     """
 
-    def __init__(self, doing: str = "finishing what is in work") -> None:
+    def __init__(self, doing: str | None = "finishing what is in work") -> None:
         self.exit_code: int | None = None
         self._doing = doing
 
@@ -55,6 +56,8 @@ class StopRequest:
         if self.exit_code is not None:
             raise SystemExit(self.exit_code)
         self.exit_code = 128 + number
+        if self._doing is None:
+            return
         # Not through sys.stderr, in the middle of whose writing this may come.
         os.write(2, f"\n{self._doing}; once more to stop at once\n".encode())
 

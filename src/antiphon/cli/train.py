@@ -189,7 +189,7 @@ def _run(kind: Kind, task: Task, config: RunConfig, resume: str | None) -> None:
         RunLog(
             output, UNITS[kind], show=shown.line, draw=shown.draw, trackers=trackers, config=told
         ) as log,
-        StopRequest("saving") as stop,
+        StopRequest("saving" if shown.draw is None else None) as stop,
     ):
         finished = train(task, config, resume=start, should_stop=lambda: stop.is_wanted, log=log)
         if finished.is_first and not finished.stopped:

@@ -171,17 +171,27 @@ class Decoder(nn.Module):  # type: ignore[misc]
 
     @classmethod
     def load(
-        cls, weights: Weights, config: MusicGenConfig, device: torch.device, dtype: torch.dtype
+        cls,
+        weights: Weights,
+        config: MusicGenConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        linear_dtype: torch.dtype | None = None,
     ) -> Decoder:
-        """A checkpoint's decoder. Raises ModelError for a tensor that is absent or damaged."""
+        """A checkpoint's decoder; its linear layers may be kept in another type.
+
+        Raises ModelError for a tensor that is absent or damaged.
+        """
         with torch.device("meta"):  # no time is lost on random weights
             decoder = cls(config)
+        linear = {f"{n}.weight" for n, part in decoder.named_modules() if type(part) is nn.Linear}
         tensors = {}
         for name, sources in decoder.sources().items():
             values = np.concatenate([weights.read(source) for source in sources])
-            tensors[name] = torch.from_numpy(values).to(device, dtype)
+            kind = linear_dtype if linear_dtype is not None and name in linear else dtype
+            tensors[name] = torch.from_numpy(values).to(device, kind)
         decoder.load_state_dict(tensors, assign=True)
-        decoder.to(device, dtype)
+        decoder.positions = decoder.positions.to(device, dtype)
         return decoder
 
     def sources(self) -> dict[str, tuple[str, ...]]:

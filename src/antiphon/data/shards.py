@@ -43,6 +43,7 @@ _KINDS = {
 _STATES = ("caption_states", "prompt_states")
 _WORDS = ("id", "split", "caption", "controls", "licence")
 _EXPECTED = "a shard of codes that 'antiphon data preprocess' wrote: remove it and run that again"
+_DECODE = json.JSONDecoder().raw_decode
 Codes = NDArray[np.uint16]
 States = NDArray[np.float16]
 
@@ -158,6 +159,30 @@ def _state_bytes(states: States | None, encoder: TextEncoderIdentity | None) -> 
     return np.ascontiguousarray(states, np.float16).tobytes()
 
 
+class _Bytes:
+    """A column of bytes, whose rows are found without asking Arrow for each: a third of the time
+    that a clip takes."""
+
+    def __init__(self, column: pyarrow.ChunkedArray) -> None:
+        """`column` is in one chunk."""
+        self._data, self._ends, self._there = np.zeros(0, np.uint8), [0], [False] * len(column)
+        if not column.num_chunks:
+            return
+        array = column.chunk(0)
+        _, offsets, data = array.buffers()
+        ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + len(array) + 1]
+        self._ends = ends.tolist()
+        self._there = array.is_valid().to_pylist()
+        if data is not None:
+            self._data = np.frombuffer(data, np.uint8)
+
+    def of(self, row: int) -> NDArray[np.uint8] | None:
+        """A view of a row; None where there is nothing."""
+        if not self._there[row]:
+            return None
+        return self._data[self._ends[row] : self._ends[row + 1]]
+
+
 @dataclass(frozen=True, eq=False)
 class Outline:
     """What is known of a shard without its codes: `frames` [N] of each clip. `content` is the hash
@@ -184,22 +209,23 @@ class Shard:
     frames: NDArray[np.int32]
     _rows: Sequence[int]
     _words: Mapping[str, list[str | None]]
-    _arrays: Mapping[str, pyarrow.ChunkedArray]
+    _bytes: Mapping[str, _Bytes]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def codes(self, number: int) -> Codes:
         """[K, F]"""
-        data = self._arrays["codes"][self._rows[number]].as_buffer()
-        return np.frombuffer(data, np.uint16).reshape(self.codec.codebooks, -1)
+        data = self._bytes["codes"].of(self._rows[number])
+        assert data is not None, "every clip has codes"
+        return data.view(np.uint16).reshape(self.codec.codebooks, -1)
 
     def clip(self, number: int) -> CodedClip:
         words, row = self._words, self._rows[number]
-        scored = self._arrays["score_frames"][row].as_buffer()
+        scored = self._bytes["score_frames"].of(row)
         frames = None
         if scored is not None:
-            frames = np.frombuffer(scored, np.int8).reshape(-1, self.codec.score_width)
+            frames = scored.view(np.int8).reshape(-1, self.codec.score_width)
         return CodedClip(
             self.ids[number],
             words["split"][row],  # type: ignore[arg-type]  # as it was written
@@ -213,12 +239,10 @@ class Shard:
         )
 
     def _states(self, name: str, row: int) -> States | None:
-        if self.text_encoder is None or name not in self._arrays:
+        if self.text_encoder is None or name not in self._bytes:
             return None
-        data = self._arrays[name][row].as_buffer()
-        if data is None:
-            return None
-        return np.frombuffer(data, np.float16).reshape(-1, self.text_encoder.width)
+        data = self._bytes[name].of(row)
+        return None if data is None else data.view(np.float16).reshape(-1, self.text_encoder.width)
 
 
 def read_shard(path: Path, split: Split | None = None, *, with_states: bool = True) -> Shard:
@@ -232,7 +256,7 @@ def read_shard(path: Path, split: Split | None = None, *, with_states: bool = Tr
     footer, table, rows = _read(path, split, names)
     table = table.combine_chunks()
     words = {name: table[name].to_pylist() for name in _WORDS}
-    arrays = {name: table[name] for name in table.column_names if name not in _WORDS}
+    binary = [name for name in names if _KINDS[name] == "binary"]
     return Shard(
         footer.codec,
         footer.text_encoder,
@@ -241,7 +265,7 @@ def read_shard(path: Path, split: Split | None = None, *, with_states: bool = Tr
         table["frames"].to_numpy()[rows],
         rows,
         words,
-        arrays,
+        {name: _Bytes(table[name]) for name in binary},
     )
 
 
@@ -289,7 +313,7 @@ def _read(
 
 
 def _controls(text: str | None) -> Mapping[str, object] | None:
-    return None if text is None else json.loads(text)
+    return None if text is None else _DECODE(text)[0]  # half the time of `json.loads`
 
 
 def made_from_of(path: Path) -> str | None:

@@ -79,11 +79,15 @@ def write_table(
 
     table = pyarrow.table(dict(columns), schema.with_metadata({_META: said.encode()}))
     words = [field.name for field in schema if pyarrow.types.is_string(field.type)]
+    # Codes hardly get smaller, and are read three times as fast.
+    packed = {
+        field.name: "lz4" if pyarrow.types.is_binary(field.type) else "zstd" for field in schema
+    }
     with replacing(path) as temporary:
         pyarrow.parquet.write_table(
             table,
             temporary,
-            compression="zstd",
+            compression=packed,
             use_dictionary=words,  # numbers and codes hardly repeat
             write_page_checksum=True,
         )

@@ -163,18 +163,23 @@ def validation_loss(path: Path) -> float | None:
     return float(loss) if isinstance(loss, float | int) else None
 
 
+def save_tensors(file: Path, tensors: Tensors) -> None:
+    """Write a safetensors file, without another copy in memory. Raises OSError."""
+    try:
+        save_file(dict(tensors), file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # It tells what the system said in its text alone, such as that the disk is full.
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise OSError(str(error)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for name, tensors in checkpoint.parts.items():
         file = folder / f"{name}.safetensors"
-        try:
-            # Cloned: of weights that two modules share, safetensors wants two.
-            save_file({key: value.contiguous().clone() for key, value in tensors.items()}, file)
-        except SafetensorError as error:
-            # It hides what the system said, such as that the disk is full.
-            with file.open("ab") as probe:
-                probe.write(bytes(1 << 16))
-                os.fsync(probe.fileno())
-            raise OSError(str(error)) from error
+        # Cloned: of weights that two modules share, safetensors wants two.
+        save_tensors(file, {key: value.contiguous().clone() for key, value in tensors.items()})
         sync_file(file)
     state = {"step": checkpoint.step, "parts": list(checkpoint.parts), **checkpoint.state}
     place = folder / STATE_NAME

@@ -87,7 +87,8 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
                 self.decoder = Decoder(self.musicgen)
                 self.decoder.apply(_draw)
             else:
-                self.decoder = _loaded(base[0], self.musicgen)
+                dtype = torch.float32 if config.tune == "all" else frozen_dtype
+                self.decoder = _loaded(base[0], self.musicgen, dtype)
             if config.tune != "all":
                 freeze(self.decoder, frozen_dtype)
             if config.tune == "lora":
@@ -140,10 +141,12 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
         return added * batch["score_heard"][:, None, None]
 
 
-def _loaded(folder: Path, musicgen: MusicGenConfig) -> Decoder:
+def _loaded(folder: Path, musicgen: MusicGenConfig, linear_dtype: torch.dtype) -> Decoder:
+    """The decoder of a checkpoint."""
     with Weights(weight_files(folder)) as weights:
         weights.require(musicgen.shapes())
-        return Decoder.load(weights, musicgen, torch.device("cpu"), torch.float32)
+        device = torch.device("cpu")
+        return Decoder.load(weights, musicgen, device, torch.float32, linear_dtype)
 
 
 def adapter_of(config: ComposerModelConfig, codes: CodeShape) -> AdapterConfig | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 from torch import Tensor
 
 from antiphon import __version__
@@ -21,8 +20,9 @@ from antiphon.compose.lm import Decoder
 from antiphon.compose.score_adapter import AdapterConfig, write_adapter
 from antiphon.compose.text import TOKENIZER_NAME, text_part
 from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
-from antiphon.files import atomic_write, storage_error
+from antiphon.files import atomic_write, replacing, storage_error
 from antiphon.train.base import base_of, text_encoder_of
+from antiphon.train.checkpoints import save_tensors
 from antiphon.train.composer_model import END, PAD
 from antiphon.train.config import ComposerModelConfig
 from antiphon.train.lora import merged, write_peft
@@ -54,8 +54,10 @@ def write_composer(folder: Path, trained: Trained) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     decoder = _decoder_tensors(trained)
-    tensors = _text_tensors(trained) | decoder | _codec_tensors(trained.codec_folder)
-    atomic_write(folder / WEIGHTS_NAME, save(tensors, metadata={"format": "pt"}))
+    arrays = _text_tensors(trained) | decoder | _codec_tensors(trained.codec_folder)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    with replacing(folder / WEIGHTS_NAME) as temporary:
+        save_tensors(temporary, tensors)
     card = trained.musicgen.decoder.card
     generation = {
         "bos_token_id": card,

@@ -83,6 +83,12 @@ class _Run:
         self._should_stop = should_stop
         self._log = log
         trainer = config.trainer
+        on_gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
+        if trainer.precision == "16-mixed" and not on_gpu:
+            raise ConfigError(
+                "trainer.precision is 16-mixed, in which a processor does not compute; expected "
+                "bf16-mixed or 32-true"
+            )
         self._fabric = Fabric(
             accelerator=trainer.accelerator,
             devices=trainer.devices,
@@ -128,7 +134,7 @@ class _Run:
             saved = self._at_intervals(ends=self._step == last) or saved
         stopped = self._step < last
         if saved is None or stopped:
-            self._log.note(f"stopping after step {self._step}, saving")
+            self._log.note(f"stopping after step {self._step}, saving; once more stops at once")
             saved = self._save({})
         best = self._folder.best()
         first = self._fabric.is_global_zero
@@ -331,11 +337,11 @@ class _Run:
         self._bad_steps = int(str(checkpoint.state.get("bad_steps", 0)))
 
     def _require_one_beginning(self) -> None:
-        steps = self._fabric.all_gather(torch.tensor(self._step)).flatten()
-        if int(steps.min()) != int(steps.max()):
+        differs = self._sum(self._step) != self._step * self._fabric.world_size
+        if self._sum(differs):
             raise ConfigError(
-                f"the processes begin at different steps, {sorted(set(steps.tolist()))}; expected "
-                f"all nodes to see the same {self._output}, on storage that they share"
+                f"the processes begin at different steps, this one at {self._step}; expected all "
+                f"nodes to see the same {self._output}, on storage that they share"
             )
 
     def _require_memory(self) -> None:
