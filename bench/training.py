@@ -21,6 +21,7 @@ from transformers import (
     T5Config,
 )
 
+import training_runs
 from antiphon import settings
 from antiphon.analysis.mel import mel_distance, mel_filters
 from antiphon.arrange import arrange
@@ -30,8 +31,9 @@ from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.codecs.phase import PhaseStream, analyse, margin
 from antiphon.compose.score_frames import WIDTH
 from antiphon.controls import GENRES, Controls
+from antiphon.data.loading import Corpus
 from antiphon.data.manifest import read_manifest
-from antiphon.data.preprocessing import Coding, checksum_of, preprocess
+from antiphon.data.preprocessing import SHARD_CLIPS, Coding, checksum_of, preprocess
 from antiphon.data.running import RunOptions
 from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
 from antiphon.data.synthesizing import Recipe, synthesize
@@ -52,11 +54,12 @@ REFERENCE_BANDS = 100
 ROUNDS = 9
 SCORED_PIECES, SCORED_STEPS, HELD_BATCHES = 240, 400, 4
 BATCH, CROP_SECONDS = 8, 10.0
+SHARDS = 64
 
 
 def run() -> Part:
     """All figures of training."""
-    rows = [*codec_rows(), score_row(), *pace_rows()]
+    rows = [*codec_rows(), score_row(), *pace_rows(), reading_row(), *training_runs.rows()]
     notes = (
         f"The codec: one piece of {CLIP_SECONDS:.0f} s of each genre for each renderer (our own "
         "synth, FluidSynth with the soundfont of this machine), of seeds that it did not learn "
@@ -152,6 +155,34 @@ def pace_rows() -> list[Row]:
                 at_most=3.0, digits=2,
             ),
         ]  # fmt: skip
+
+
+def reading_row() -> Row:
+    """Clips of 30 s of a codec of 50 Hz with 4 codebooks, in the order of an epoch."""
+    identity = CodecIdentity("", "none", 32_000, 1, 50, 4, 2048)
+    draws = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(SHARDS):
+            clips = [
+                CodedClip(
+                    f"{number}-{clip}", "train", draws.integers(0, 2048, (4, 1500), np.uint16),
+                    "an upbeat jazz tune with saxophone, piano and bass", {"tempo": 120.0},
+                )
+                for clip in range(SHARD_CLIPS)
+            ]  # fmt: skip
+            write_shard(Path(name) / f"codes-{number:05}.parquet", identity, clips)
+        corpus = Corpus(Path(name), "train", BATCH)
+        paces = []
+        for epoch in range(3):
+            started = time.process_time()
+            for position in range(epoch * len(corpus), (epoch + 1) * len(corpus)):
+                corpus.clip(0, position)
+            paces.append(len(corpus) / (time.process_time() - started))
+    return Row(
+        "reading clips of 30 s in a shuffled order, from disk, one core", statistics.median(paces),
+        " clips/s", at_least=100_000, digits=0,
+        beside=f"{SHARDS} shards of {SHARD_CLIPS}, of which the memory holds half",
+    )  # fmt: skip
 
 
 def score_row() -> Row:

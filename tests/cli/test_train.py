@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from antiphon.audio import read
 from antiphon.cli import train as command
 from antiphon.cli.main import run
 
@@ -115,3 +117,82 @@ def test_how_large_it_would_be(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["parameters"] > 10_000
     assert told["hours"] == pytest.approx(told["seconds_per_step"] * 200 / 3600, abs=1e-3)
     assert not Path("runs/codec/checkpoints").exists()
+
+
+def test_how_large_the_full_size_system_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its data, which nobody has yet."""
+    config = str(CONFIGS / "training/default.yaml")
+    assert run(["train", "composer", "--config", config, "--dry-run", "trainer.threads=2"]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert told["parameters"] == pytest.approx(420e6, rel=0.01)
+    # In float32: weights, gradients, two moments and a moving average, and what is computed.
+    assert told["memory_mb"] > 5 * 4 * 420
+    assert told["steps"] == 200_000
+    assert told["measured_share"] < 1
+    assert "the rest is taken to cost as much" in said.err
+    assert not Path("runs").exists()
+
+
+def test_what_a_dry_run_must_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "composer", "--dry-run"]) == 2
+    assert "expected data.codes=DIR, or model.codebooks" in capsys.readouterr().err
+
+
+@pytest.fixture
+def codes(capsys: pytest.CaptureFixture[str]) -> Path:
+    """Of a few pieces, by the codec in the package."""
+    made = ["data", "synthesize", "--count", "9", "--duration", "4", "--output-dir", "m"]
+    assert run(made) == 0
+    assert run(["data", "preprocess", "m/manifest.parquet", "--output-dir", "codes"]) == 0
+    capsys.readouterr()
+    return Path("codes")
+
+
+SMALL = (
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.threads=1",
+    "model.hidden_size=32", "model.layers=1", "model.heads=2", "model.ffn_size=64",
+    "model.text_width=16", "model.text_heads=2", "model.text_layers=1", "model.text_ffn_size=32",
+    "model.vocabulary=200", "data.codes=codes", "training.max_steps=3", "training.batch_size=2",
+    "data.lengths=[2.0]",
+)  # fmt: skip
+
+
+def test_a_batch_that_does_not_fit(codes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "composer", *SMALL, "training.batch_size=1000000"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    found = re.fullmatch(
+        r"error: training.batch_size=1000000 needs about (\S+) GB, and (\S+) GB are free; "
+        r"expected training.batch_size=(\d+) or less \(with training.accumulate=(\d+) a step sees "
+        r"as much\), "
+        r"or model.gradient_checkpointing=true, where it is not set",
+        error,
+    )
+    assert found, error
+    needed, free, fits = float(found[1]), float(found[2]), int(found[3])
+    assert fits == pytest.approx(1e6 * free / needed, rel=0.05)
+    assert not Path("runs/composer/checkpoints").exists() or not any(
+        Path("runs/composer/checkpoints").glob("step-*")
+    )
+
+
+def test_a_trace_of_its_steps(codes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["profile", "composer", *SMALL, "--steps", "2", "--output", "t.json"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "t.json\n"
+    assert "aten::" in said.err
+    names = [event.get("name") for event in json.loads(Path("t.json").read_text())["traceEvents"]]
+    for part in ("batch", "forward", "backward", "optimizer"):
+        assert names.count(part) == 2
+    assert not Path("runs").exists()
+
+
+def test_samples_lie_beside_the_page(codes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("log.samples_every_steps=2", "log.samples=1", "experiment_name=heard")
+    assert run(["train", "composer", *SMALL, *more]) == 0
+    output = Path("runs/heard")
+    page = (output / "report.html").read_text()
+    for step in (2, 3):  # each second step, and the last
+        assert read(output / f"samples/step-{step:09}/0.flac").waveform.duration_seconds > 3.9
+        assert f'src="samples/step-{step:09}/0.flac"' in page
+    assert "bpm:" in page  # what was asked for stands beside it

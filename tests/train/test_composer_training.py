@@ -65,8 +65,11 @@ class Data:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return data_of(tmp_path_factory.mktemp("data"))
+
+
+def data_of(folder: Path) -> Data:
     """Codes that nobody can guess: what is known of them can only be learned by heart."""
-    folder = tmp_path_factory.mktemp("data")
     codec = folder / "codec"
     tiny_musicgen(codec)
     cache = settings.load().cache / "graphs"
@@ -80,7 +83,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
         for number, caption in enumerate(CAPTIONS)
     )  # fmt: skip
     held = dataclasses.replace(clips[0], id="held", split="validation")
-    (folder / "codes").mkdir()
+    (folder / "codes").mkdir(parents=True)
     write_shard(folder / "codes/codes-00000.parquet", identity, [*clips, held])
     return Data(codec, folder / "codes", clips)
 
@@ -110,8 +113,13 @@ def totals(folder: Path) -> list[float]:
 
 @pytest.fixture(scope="module")
 def learned(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that learned four clips by heart from their captions alone."""
     folder = tmp_path_factory.mktemp("learned")
+    learned_by_heart(data, folder)
+    return folder
+
+
+def learned_by_heart(data: Data, folder: Path) -> None:
+    """A run that learns four clips by heart from their captions alone, and its composer."""
     config = config_of(
         data, folder, "training.max_steps=400", "training.learning_rate=6e-3", "model.dropout=0",
         "data.text_dropout=0", "data.score_dropout=1", "data.controls_share=0",
@@ -121,26 +129,28 @@ def learned(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished = run(config)
     task = ComposerTask(config)
     task.export(folder / "composer", read_checkpoint(finished.checkpoint).parts["model"], {})
-    return folder
+
+
+def written_again(composer: Path, clip: CodedClip) -> float:
+    """The share of a clip's codes that a composer writes to its caption."""
+    model = load_musicgen(composer, LoadOptions("fp32", 1))
+    greedy = Sampling(temperature=0.0, guidance=1.0)
+    branches = model.branches(Request(clip.caption or "", 0, sampling=greedy), [clip.caption])
+    item = Item(plan(FRAMES, [0], 0, 1500, 900), branches, np.zeros((4, 0), np.int64), draws_of(0))
+    frames = [
+        frame.codes
+        for moment in write_codes(model.engine, [item], (), greedy, delay(4))
+        for frame in moment
+    ]
+    return float((np.stack(frames, axis=1) == clip.codes).mean())
 
 
 def test_clips_are_learned_by_heart_and_written_again(learned: Path, data: Data) -> None:
     losses = totals(learned)
     assert losses[0] == pytest.approx(np.log(CARD), rel=0.05)
     assert losses[-1] < 0.1 * losses[0]
-    model = load_musicgen(learned / "composer", LoadOptions("fp32", 1))
-    greedy = Sampling(temperature=0.0, guidance=1.0)
     for clip in data.clips:
-        branches = model.branches(Request(clip.caption or "", 0, sampling=greedy), [clip.caption])
-        item = Item(
-            plan(FRAMES, [0], 0, 1500, 900), branches, np.zeros((4, 0), np.int64), draws_of(0)
-        )
-        frames = [
-            frame.codes
-            for moment in write_codes(model.engine, [item], (), greedy, delay(4))
-            for frame in moment
-        ]
-        assert (np.stack(frames, axis=1) == clip.codes).mean() > 0.98, clip.caption
+        assert written_again(learned / "composer", clip) > 0.98, clip.caption
 
 
 def test_transformers_loads_it_and_computes_the_same(learned: Path, data: Data) -> None:

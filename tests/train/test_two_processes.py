@@ -33,8 +33,13 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with codes of clips of all lengths, and their codec."""
     folder = tmp_path_factory.mktemp("two")
+    data_of(folder)
+    return folder
+
+
+def data_of(folder: Path) -> None:
+    """Codes of clips of all lengths, and their codec, in a folder."""
     tiny_musicgen(folder / "codec")
     checksum = checksum_of(folder / "codec", settings.load().cache / "graphs")
     identity = CodecIdentity(checksum, "tiny", 32_000, 1, 50, 4, 64)
@@ -45,7 +50,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "codes").mkdir()
     write_shard(folder / "codes/codes-00000.parquet", identity, clips)
-    return folder
 
 
 def command(name: str, *more: str) -> list[str]:

@@ -24,6 +24,7 @@ from antiphon.compose.sampling import draws_of
 from antiphon.compose.sections import require_in_order, sections_of
 from antiphon.compose.text import TextEncoder
 from antiphon.compose.understanding import understand
+from antiphon.compose.weights import Float32
 from antiphon.compose.windows import STRIDE_SECONDS, WINDOW_SECONDS, Window, plan
 from antiphon.errors import ConfigError
 from antiphon.models.manifest import licence_of
@@ -159,12 +160,16 @@ class MusicGen:
                 chroma = melody_chroma(request.melody, frames, bins)
         guidance = request.sampling.guidance
         if guidance == 1.0:
-            return tuple((Branch(self.text.encode(text), chroma),) for text in texts)
-        negative = None if request.negative is None else self.text.encode(request.negative)
+            return tuple((Branch(self._states(text), chroma),) for text in texts)
+        negative = None if request.negative is None else self._states(request.negative)
         without = Branch(negative, nothing)
         if guidance == 0.0:
             return ((without,),) * len(texts)
-        return tuple((without, Branch(self.text.encode(text), chroma)) for text in texts)
+        return tuple((without, Branch(self._states(text), chroma)) for text in texts)
+
+    def _states(self, text: str) -> Float32 | None:
+        """Of a prompt; an empty one says nothing, as in training (audiocraft's `T5Conditioner`)."""
+        return self.text.encode(text) if text else None
 
 
 class MusicGenPerformance:

@@ -97,9 +97,9 @@ class CodecTask:
         """See `Task`: samples."""
         return int(batch["waveforms"].numel())
 
-    def largest_batch(self, rows: int, share: float = 1.0) -> Batch:
+    def largest_row(self, share: float = 1.0) -> Batch:
         """See `Task`."""
-        return {"waveforms": torch.zeros(rows, round(self._length * share))}
+        return {"waveforms": torch.zeros(1, round(self._length * share))}
 
     def figures(self) -> Mapping[str, float]:
         """See `Task`."""

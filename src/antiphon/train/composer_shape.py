@@ -74,7 +74,7 @@ class ComposerShape:
         dtype = _DTYPES[config.trainer.precision]
         self.model = ComposerModel(model, codes, config.training.seed, dtype)
 
-    def largest_batch(self, rows: int, share: float = 1.0) -> Batch:
+    def largest_row(self, share: float = 1.0) -> Batch:
         """See `Task`."""
         frames = max(1, round(max(self.lengths) * share))
         states = None
@@ -83,7 +83,7 @@ class ComposerShape:
         codes = np.zeros((self.codes.codebooks, frames), np.int64)
         score = np.zeros((frames, WIDTH), np.float32)
         row = Row(codes, [END] * _USUAL_TOKENS, states, True, score, True)
-        return self.batch_of([row] * rows)
+        return self.batch_of([row])
 
     def batch_of(self, rows: Sequence[Row]) -> Batch:
         """`columns` [B, K, S] of codes in the pattern, the card where there is none, `counted`

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_map_only
 from antiphon.errors import EngineError
 from antiphon.memory import free_bytes
 from antiphon.train.optimizing import trained_state
-from antiphon.train.task import Batch, Task
+from antiphon.train.task import Batch, Task, repeated
 
 _GB = 1e9
 
@@ -59,10 +59,11 @@ def require_memory(
     free = _free(device)
     if free is None:
         return
+    row = task.largest_row()
     here = sum(_bytes(tensor) for tensor in task.model.state_dict().values())
 
     def needed(count: int) -> int:
-        return processes * (step_bytes(task.model, task.largest_batch(count), autocast) - here)
+        return processes * (step_bytes(task.model, repeated(row, count), autocast) - here)
 
     wanted = needed(rows)
     if wanted <= free:

@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from antiphon.train.memory import step_bytes
-from antiphon.train.task import Batch, RunConfig
+from antiphon.train.task import Batch, RunConfig, repeated
 
 _LONGEST_SECONDS = 8.0  # that whole batches are measured for; larger ones are scaled from less
 _TRIED_SHARE = 1 / 16  # of a row
@@ -22,7 +22,7 @@ class Sizable(Protocol):
 
     model: nn.Module
 
-    def largest_batch(self, rows: int, share: float = 1.0) -> Batch: ...
+    def largest_row(self, share: float = 1.0) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ def size_of(task: Sizable, config: RunConfig, mean_share: float = 1.0) -> Size:
     fabric = Fabric(accelerator=trainer.accelerator, devices=1, precision=trainer.precision)
     if fabric.device.type == "cpu" and trainer.threads:
         torch.set_num_threads(trainer.threads)
-    needed = step_bytes(task.model, task.largest_batch(training.batch_size), fabric.autocast)
+    needed = step_bytes(
+        task.model, repeated(task.largest_row(), training.batch_size), fabric.autocast
+    )
     model = fabric.to_device(task.model).train()
     rows = training.batch_size
     share = _TRIED_SHARE / rows
-    seconds = _seconds(fabric, model, task.largest_batch(1, _TRIED_SHARE))
+    seconds = _seconds(fabric, model, task.largest_row(_TRIED_SHARE))
     if seconds < share * _LONGEST_SECONDS:
         share = 1.0
-        batch = task.largest_batch(rows)
+        batch = repeated(task.largest_row(), rows)
         seconds = min(_seconds(fabric, model, batch) for _ in range(2))
     pace = seconds / share * training.accumulate * mean_share
     parameters = list(task.model.parameters())

@@ -54,8 +54,8 @@ class Task(Protocol):
     def batch(self, position: int, rank: int, world: int) -> Batch:
         """The batch of one process, a function of these numbers alone."""
 
-    def largest_batch(self, rows: int, share: float = 1.0) -> Batch:
-        """A batch of `rows` rows, each as long as any that will come, or that `share` of it."""
+    def largest_row(self, share: float = 1.0) -> Batch:
+        """A batch of one row, as long as any that will come, or that `share` of it."""
 
     def validation_batch(self, number: int) -> Batch | None:
         """The same for every run; None where there is no validation data."""
@@ -74,3 +74,8 @@ class Task(Protocol):
     ) -> None:
         """Write the model with these weights as a folder that can be used; its card says the
         metrics."""
+
+
+def repeated(batch: Batch, rows: int) -> Batch:
+    """A batch of one row as one of so many, without taking more memory."""
+    return {name: tensor.expand(rows, *tensor.shape[1:]) for name, tensor in batch.items()}
