@@ -68,7 +68,6 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
 
 
 def test_tensorboard_shows_a_run_that_went_on(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     with RunLog(tmp_path, "codes", trackers=("tensorboard",)) as log:
         log.begin(0, 10)
         for step in (1, 2, 3, 4):
@@ -83,7 +82,6 @@ def test_tensorboard_shows_a_run_that_went_on(tmp_path: Path) -> None:
 
 
 def test_tensorboard_plays_sounds(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with RunLog(tmp_path, "codes", trackers=("tensorboard",)) as log:
@@ -211,7 +209,6 @@ def test_a_tracker_that_fails_is_named_once_and_the_run_goes_on(
 def test_a_tracker_that_cannot_begin_is_named_and_the_others_are_told(
     tmp_path: Path, wandb: FakeWandb
 ) -> None:
-    pytest.importorskip("tensorboard")
     wandb.can_begin = False
     shown: list[str] = []
     trackers: tuple[TrackerName, ...] = ("wandb", "tensorboard")

@@ -7,6 +7,7 @@ and draws is a function of (seed, step, rank) alone, so that nothing random need
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -89,6 +90,8 @@ class _Run:
                 "trainer.precision is 16-mixed, in which a processor does not compute; expected "
                 "bf16-mixed or 32-true"
             )
+        for name in ("lightning.fabric", "lightning.pytorch"):  # we tell what matters
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._fabric = Fabric(
             accelerator=trainer.accelerator,
             devices=trainer.devices,
