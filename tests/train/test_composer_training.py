@@ -30,11 +30,11 @@ from antiphon.data.shards import CodecIdentity, CodedClip, read_shard, write_sha
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.train.checkpoints import read_checkpoint
 from antiphon.train.composer import ComposerTask
-from antiphon.train.config import ComposerConfig, load_config
+from antiphon.train.config import CodecConfig, ComposerConfig, load_config, plain
 from antiphon.train.logs import RunLog
 from antiphon.train.loop import Finished, train
 from antiphon.train.optimizing import learning_rate
-from antiphon.train.resuming import find_checkpoint, kept_of
+from antiphon.train.resuming import find_checkpoint, kept_of, require_same_run
 from antiphon.train.runs import export_run
 from antiphon.train.tokenizer import new_tokenizer
 
@@ -213,6 +213,18 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(data: Data, tmp_path: 
         one, two = (load_file(path / f"{name}.safetensors") for path in (whole, other))
         assert one.keys() == two.keys()
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_what_may_change_and_what_may_not() -> None:
+    config = plain(ComposerConfig())
+    trainer = {**config["trainer"], "accelerator": "cuda", "threads": 7}  # type: ignore[dict-item]
+    require_same_run(config, {**config, "trainer": trainer, "experiment_name": "other"})
+    with pytest.raises(ConfigError, match="another config: trainer.devices: 1 -> 2; expected the"):
+        require_same_run(config, {**config, "trainer": {**trainer, "devices": 2}})
+    with pytest.raises(
+        ModelError, match="the checkpoint is of a composer; expected one of a codec"
+    ):
+        require_same_run(config, plain(CodecConfig()))
 
 
 def test_half_precision_goes_on_with_its_scale(

@@ -10,8 +10,10 @@ from antiphon.train.checkpoints import Checkpoint, CheckpointFolder
 from antiphon.train.config import changes
 
 CHECKPOINTS = "checkpoints"  # the folder of them in a run's
-# What may change between the parts of a run: none of it changes a step.
+# What may change between the parts of a run: none of it changes what a step computes, though
+# another device or number of threads may round it another way.
 _FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
+_FREE_OF_TRAINER = frozenset({"accelerator", "threads"})
 
 
 def find_checkpoint(output: Path, resume: str | None) -> Path | None:
@@ -42,10 +44,10 @@ def require_same_run(old: object, new: Mapping[str, object]) -> None:
     if not isinstance(old, Mapping):
         raise ModelError("the checkpoint does not say its config; expected one of a run of ours")
 
-    def fixed(config: Mapping[str, object]) -> dict[str, object]:
-        return {name: value for name, value in config.items() if name not in _FREE}
-
-    found = changes(fixed(old), fixed(new))
+    kinds = ["composer" if "codes" in _part(one, "data") else "codec" for one in (old, new)]
+    if kinds[0] != kinds[1]:
+        raise ModelError(f"the checkpoint is of a {kinds[0]}; expected one of a {kinds[1]}")
+    found = changes(_fixed(old), _fixed(new))
     if found:
         raise ConfigError(
             f"the run cannot go on with another config: {'; '.join(found)}; expected the same, or "
@@ -66,3 +68,16 @@ def require_same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:
             "the data are not those that the run began with; expected the same, or begin a new run "
             "under another experiment_name"
         )
+
+
+def _fixed(config: Mapping[str, object]) -> dict[str, object]:
+    """What of a config must stay."""
+    kept = {name: value for name, value in config.items() if name not in _FREE}
+    trainer = _part(config, "trainer")
+    kept["trainer"] = {n: v for n, v in trainer.items() if n not in _FREE_OF_TRAINER}
+    return kept
+
+
+def _part(config: Mapping[str, object], name: str) -> Mapping[str, object]:
+    part = config.get(name)
+    return part if isinstance(part, Mapping) else {}
