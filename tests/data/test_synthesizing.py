@@ -104,7 +104,9 @@ def test_what_is_drawn_is_varied() -> None:
         ({"seconds": 1.0}, "lasts 1 s; expected 2 to 600 s"),
         ({"channels": 3}, "channels is 3; expected 1 or 2"),
         ({"genres": ("polka",)}, "genre 'polka' is not known"),
-        ({"soundfont": Path("x.sf2")}, "a soundfont is for FluidSynth"),
+        ({"soundfonts": (Path("x.sf2"),)}, "a soundfont is for FluidSynth"),
+        ({"renderers": ("piano",)}, "renderer is 'piano'; expected one of synth, fluidsynth"),
+        ({"variation": "wild"}, "variation is 'wild'; expected one of none, light, strong"),
     ],
 )
 def test_recipes_that_cannot_be_made(values: dict[str, object], match: str) -> None:
@@ -121,7 +123,7 @@ def test_fluidsynth_plays_the_same_pieces(tmp_path: Path) -> None:
         FluidSynthPlayer().__exit__()
     except DependencyError as error:
         pytest.skip(str(error))
-    recipe = Recipe(2, seed=5, seconds=6.0, renderer="fluidsynth")
+    recipe = Recipe(2, seed=5, seconds=6.0, renderers=("fluidsynth",))
     assert not synthesize(recipe, tmp_path, RunOptions(1)).failures
     manifest = read_manifest(tmp_path / "manifest.parquet")
     assert manifest.clips[0].caption == write_piece(RECIPE, 0).caption

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,7 +28,10 @@ SYNTHESIZE_EXAMPLES = (
     "    antiphon data synthesize --count 1000 --output-dir corpus/\n"
     "    antiphon data synthesize --count 200 --seed 7 --genre jazz --genre funk --output-dir jf/\n"
     "    antiphon data synthesize --count 1000 --renderer fluidsynth --soundfont F.sf3 "
-    "--output-dir c/\n\n"
+    "--output-dir c/\n"
+    "    antiphon data synthesize --count 20000 --renderer synth --renderer fluidsynth "
+    "--soundfont A.sf3 --soundfont B.sf2 --variation strong --sample-rate 16000 "
+    "--output-dir heard/\n\n"
     "DIR/manifest.parquet has a row for each piece; its score lies beside its sound. The same seed "
     "gives the same pieces; a larger count adds to them."
 )
@@ -66,11 +69,23 @@ def synthesize(
         list[str] | None, typer.Option(metavar="G", help="Only these; may be repeated.")
     ] = None,
     renderer: Annotated[
-        str, typer.Option(metavar="NAME", help="synth, our own, or fluidsynth.")
-    ] = "synth",
-    soundfont: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For fluidsynth: .sf2 or .sf3.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="synth, our own, or fluidsynth; of several, one is drawn for each piece.",
+        ),
     ] = None,
+    soundfont: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="For fluidsynth: .sf2 or .sf3; may be repeated."),
+    ] = None,
+    variation: Annotated[
+        Literal["none", "light", "strong"],
+        typer.Option(
+            help="How far sounds differ: light, tunings, rooms and equalisers, for models that "
+            "compose; strong, with thinned bands, noise and MP3, for models that listen."
+        ),
+    ] = "none",
     jobs: Jobs = None,
     retry_failed: RetryFailed = False,
     as_json: AsJson = False,
@@ -88,8 +103,9 @@ def synthesize(
         duration,
         sample_rate,
         channels,
-        renderer,
-        soundfont,
+        tuple(renderer or ("synth",)),
+        tuple(soundfont or ()),
+        variation,
         tuple(genre or GENRES),
     )
     with long_run("synthesizing", settings, retry_failed=retry_failed) as (stop, run):

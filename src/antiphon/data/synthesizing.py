@@ -10,21 +10,22 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from antiphon import audio
 from antiphon.arrange import arrange
-from antiphon.audio import Waveform, resample
 from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS, MOODS, Controls
 from antiphon.data.manifest import Clip, Split, relative_path, write_manifest
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
+from antiphon.data.varying import VARIATIONS, Form, Play, Variation, varied_score, varied_sound
 from antiphon.data.wording import write_caption
 from antiphon.errors import ConfigError
 from antiphon.files import atomic_write, storage_error
 from antiphon.plain import read_json, write_json
 from antiphon.score import Score
-from antiphon.synth import FluidSynthPlayer, fit_length, render
+from antiphon.synth import FluidSynthPlayer, render
 
 RENDERERS = ("synth", "fluidsynth")
 MANIFEST_NAME, RECIPE_NAME = "manifest.parquet", "recipe.json"
@@ -33,10 +34,11 @@ MAX_SECONDS = 600.0
 _SHORT_SECONDS = 12.0
 _FOLDER_SIZE = 1000  # pieces in one folder
 _SPLITS: dict[int, Split] = {7: "validation", 17: "test"}  # of every 20 pieces, the rest train
-_RECIPE_VERSION = 1  # goes into every key: raise it when a seed gives another piece
+_RECIPE_VERSION = 2  # goes into every key: raise it when a seed gives another piece
 
 # How often a piece is drawn with what; the rest is left to the arranger.
 _WALTZES, _WITHOUT_DRUMS, _REFUSALS, _WISHES = 0.15, 0.35, 0.1, 0.3
+_STRONG_WISHES = 0.7
 _MOODS, _ENERGIES, _INTROS, _ENDINGS = 0.5, 0.6, 0.2, 0.2
 
 
@@ -44,8 +46,10 @@ _MOODS, _ENERGIES, _INTROS, _ENDINGS = 0.5, 0.6, 0.2, 0.2
 class Recipe:
     """What a corpus is made by. Raises ConfigError for what cannot be made.
 
-    Pieces last `seconds` exactly. `genres` are drawn from evenly. `soundfont` is FluidSynth's, None
-    for this machine's own.
+    Pieces last `seconds` exactly. `genres` are drawn from evenly, and for each piece one of
+    `renderers`; FluidSynth draws one of the `soundfonts`, or takes this machine's own. `variation`
+    is how far the sounds differ from each other: `light` for models that compose, `strong`, with
+    thinned bands and bad recordings, for models that listen.
     """
 
     count: int
@@ -53,8 +57,9 @@ class Recipe:
     seconds: float = 30.0
     sample_rate: int = 32_000
     channels: int = 1
-    renderer: str = "synth"
-    soundfont: Path | None = None
+    renderers: tuple[str, ...] = ("synth",)
+    soundfonts: tuple[Path, ...] = ()
+    variation: Variation = "none"
     genres: tuple[str, ...] = GENRES
 
     def __post_init__(self) -> None:
@@ -67,11 +72,16 @@ class Recipe:
         for genre in self.genres:
             if genre not in GENRES:
                 raise ConfigError(f"genre {genre!r} is not known; expected some of {GENRES}")
-        if self.renderer not in RENDERERS:
+        for renderer in self.renderers:
+            if renderer not in RENDERERS:
+                raise ConfigError(
+                    f"renderer is {renderer!r}; expected one of {', '.join(RENDERERS)}"
+                )
+        if self.variation not in VARIATIONS:
             raise ConfigError(
-                f"renderer is {self.renderer!r}; expected one of {', '.join(RENDERERS)}"
+                f"variation is {self.variation!r}; expected one of {', '.join(VARIATIONS)}"
             )
-        if self.soundfont is not None and self.renderer != "fluidsynth":
+        if self.soundfonts and "fluidsynth" not in self.renderers:
             raise ConfigError("a soundfont is for FluidSynth; expected the renderer fluidsynth")
 
 
@@ -147,7 +157,7 @@ def write_piece(recipe: Recipe, number: int) -> Piece:
     seed = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest())
     rng = Random(seed)
     wishes = _wishes(recipe, rng)
-    score = arrange(wishes, seed)
+    score = varied_score(arrange(wishes, seed), recipe.variation, Random(f"{name} players"))
     instruments = tuple(dict.fromkeys(t.instrument for t in score.tracks if t.notes))
     has_drums = any(track.is_drums and track.notes for track in score.tracks)
     truth = replace(
@@ -173,7 +183,9 @@ def write_piece(recipe: Recipe, number: int) -> Piece:
 def _wishes(recipe: Recipe, rng: Random) -> Controls:
     genre = rng.choice(recipe.genres)
     pitched = [name for name in INSTRUMENTS if name != "drums"]
-    wanted = rng.sample(pitched, rng.randint(1, 2)) if rng.random() < _WISHES else []
+    # For models that listen, so that the rare ones are heard often.
+    wishes, most = (_STRONG_WISHES, 3) if recipe.variation == "strong" else (_WISHES, 2)
+    wanted = rng.sample(pitched, rng.randint(1, most)) if rng.random() < wishes else []
     refused = ["drums"] if rng.random() < _WITHOUT_DRUMS else []
     if rng.random() < _REFUSALS:
         refused += [rng.choice([name for name in pitched if name not in wanted])]
@@ -201,27 +213,36 @@ class _Playing:
     folder: Path
 
     def open(self) -> Callable[[int], Record]:
-        if self.recipe.renderer == "synth":
-            return lambda number: self._play(number, render)
+        rate = self.recipe.sample_rate
+        players: list[tuple[str, list[Play]]] = []
         kept = ExitStack()  # to the end of the process
-        player = kept.enter_context(FluidSynthPlayer(self.recipe.soundfont))
-        return lambda number: self._play(number, player.render)
+        for renderer in self.recipe.renderers:
+            if renderer == "synth":
+                players.append((renderer, [partial(render, sample_rate=rate)]))
+                continue
+            fonts = [
+                kept.enter_context(FluidSynthPlayer(font))
+                for font in self.recipe.soundfonts or (None,)
+            ]
+            players.append((renderer, [partial(font.render, sample_rate=rate) for font in fonts]))
+        return lambda number: self._play(number, players)
 
-    def _play(self, number: int, play: Callable[..., Waveform]) -> Record:
+    def _play(self, number: int, players: list[tuple[str, list[Play]]]) -> Record:
         recipe = self.recipe
         piece = write_piece(recipe, number)
         stem = self.folder / f"{number // _FOLDER_SIZE:03}" / f"{number:06}"
         stem.parent.mkdir(parents=True, exist_ok=True)
         path, score_path = stem.with_suffix(".flac"), stem.with_suffix(".score.json")
-        waveform = fit_length(play(piece.score, sample_rate=recipe.sample_rate), recipe.seconds)
-        if recipe.channels == 1:
-            waveform = waveform.mono()
+        rng = Random(f"{recipe.seed} {number} sound")
+        renderer, plays = rng.choice(players)
+        form = Form(recipe.seconds, recipe.sample_rate, recipe.channels)
+        waveform = varied_sound(piece.score, plays, form, recipe.variation, rng)
         atomic_write(score_path, piece.score.to_json().encode())
-        audio.write(path, resample(waveform, recipe.sample_rate))
+        audio.write(path, waveform)
         content = hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
         group = f"synthesized:{recipe.seed}:{number}"
         clip = Clip(
-            id=f"{recipe.renderer}-{recipe.seed}-{number:06}",
+            id=f"{renderer}-{recipe.seed}-{number:06}",
             path=relative_path(path, self.folder),
             content=content,
             seconds=recipe.seconds,
@@ -233,7 +254,7 @@ class _Playing:
             caption_source="synthesized",
             controls=piece.truth.to_dict(),
             licence="CC0-1.0",
-            source=f"antiphon, {recipe.renderer}",
+            source=f"antiphon, {renderer}",
             score=relative_path(score_path, self.folder),
         )
         return asdict(clip)
