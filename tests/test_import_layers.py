@@ -52,6 +52,7 @@ OF_TORCH = {
     "antiphon.train.composer",
     "antiphon.train.composer_model",
     "antiphon.train.composer_shape",
+    "antiphon.train.devices",
     "antiphon.train.exporting",
     "antiphon.train.lora",
     "antiphon.train.loop",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from antiphon.audio import read
@@ -111,11 +112,11 @@ def test_how_large_it_would_be(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     size = ["model.width=32", "model.encoder_blocks=1", "model.decoder_blocks=1"]
     arguments = ["train", "codec", "--dry-run", "data.manifest=m/manifest.parquet", *size]
-    assert run([*arguments, "training.max_steps=200", "training.batch_size=2"]) == 0
+    assert run([*arguments, "training.max_steps=300", "training.batch_size=2"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["steps"] == 200
+    assert told["steps"] == 300
     assert told["parameters"] > 10_000
-    assert told["hours"] == pytest.approx(told["seconds_per_step"] * 200 / 3600, abs=1e-3)
+    assert told["hours"] == pytest.approx(told["seconds_per_step"] * 300 / 3600, abs=1e-3)
     assert not Path("runs/codec/checkpoints").exists()
 
 
@@ -132,6 +133,34 @@ def test_how_large_the_full_size_system_is(capsys: pytest.CaptureFixture[str]) -
     assert told["measured_share"] < 1
     assert "the rest is taken to cost as much" in said.err
     assert not Path("runs").exists()
+
+
+def test_configs_come_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "composer", "--config", "configs/composer/small.yaml", "--print-config"]
+    assert run(arguments) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["training"]["max_steps"] == 4000
+
+
+def test_a_config_in_latin_1(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("l.yaml").write_bytes("experiment_name: caf\xe9\n".encode("latin-1"))
+    assert run(["train", "composer", "--config", "l.yaml", "--print-config"]) == 2
+    assert "l.yaml is not UTF-8" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_here(codes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("it is here")
+    assert run(["train", "composer", *SMALL, "trainer.accelerator=cuda"]) == 2
+    assert "trainer.accelerator is cuda, and this torch finds no" in capsys.readouterr().err
+
+
+def test_a_codec_needs_steps_until_it_quantises(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "synthesize", "--count", "9", "--duration", "4", "--output-dir", "m"]) == 0
+    few = ["training.batch_size=1", "data.manifest=m/manifest.parquet", "--dry-run"]
+    # 8 latents for each of 1024 entries, 32 latents a step, after 110 steps.
+    assert run(["train", "codec", *few, "training.max_steps=365"]) == 2
+    assert "max_steps is 365; expected more than 365: the" in capsys.readouterr().err
+    assert run(["train", "codec", *few, "training.max_steps=366"]) == 0
 
 
 def test_what_a_dry_run_must_know(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from antiphon.data.preprocessing import Coding, Preprocessed, preprocess
 from antiphon.data.running import Result, RunOptions
 from antiphon.data.shards import read_shard, shard_paths
 from antiphon.data.text_states import TextStates, open_text_encoder
-from antiphon.errors import ModelError
+from antiphon.errors import ConfigError, ModelError
 
 sys.path.append(str(Path(__file__).parents[1] / "compose"))
 
@@ -167,5 +167,11 @@ def test_a_shard_that_was_cut_is_made_anew(tmp_path: Path, models: Path) -> None
     path = shard_paths(tmp_path / "codes")[1]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
+    assert new_in(preprocess(manifest, coding, tmp_path / "codes", RunOptions(1))) == 1
+    assert path.read_bytes() == whole
+    # So is one whose codes are damaged and whose end is not.
+    path.write_bytes(whole[:99] + bytes([whole[99] ^ 255]) + whole[100:])
+    with pytest.raises(ConfigError, match="CRC checksum verification failed"):
+        read_shard(path)
     assert new_in(preprocess(manifest, coding, tmp_path / "codes", RunOptions(1))) == 1
     assert path.read_bytes() == whole

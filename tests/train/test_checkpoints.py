@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from antiphon.errors import DiskFullError, ModelError, StorageError
 from antiphon.train import checkpoints
@@ -66,8 +67,10 @@ def test_a_full_disk_leaves_the_ones_before(
     folder.save(made(1))
     before = names(tmp_path)
 
-    def full(*unused: object) -> None:
-        raise OSError(28, "No space left on device")
+    def full(*_: object, **__: object) -> None:
+        # As safetensors says it.
+        text = "Error while serializing: I/O error: No space left on device (os error 28)"
+        raise SafetensorError(text)
 
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(DiskFullError, match="no space left"):

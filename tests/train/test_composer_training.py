@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
+import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +36,7 @@ from antiphon.train.composer import ComposerTask
 from antiphon.train.config import CodecConfig, ComposerConfig, load_config, plain
 from antiphon.train.logs import RunLog
 from antiphon.train.loop import Finished, train
+from antiphon.train.memory import require_memory
 from antiphon.train.optimizing import learning_rate
 from antiphon.train.resuming import find_checkpoint, kept_of, require_same_run
 from antiphon.train.runs import export_run
@@ -215,6 +219,59 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(data: Data, tmp_path: 
         assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_a_sample_that_fails_ends_nothing(data: Data, tmp_path: Path) -> None:
+    config = config_of(data, tmp_path, "training.max_steps=4", "log.samples_every_steps=2")
+    task = ComposerTask(config)
+
+    def samples(folder: Path, count: int) -> list[tuple[str, Path]]:
+        assert find_checkpoint(tmp_path, "auto") or len(totals(tmp_path)) < 4, "saved before"
+        raise EngineError("no codec is here")
+
+    task.samples = samples  # type: ignore[method-assign, assignment]
+    assert train(task, config, log=RunLog(tmp_path, "codes")).step == 4
+    assert "no sounds after 2: no codec is here" in (tmp_path / "training.log").read_text()
+
+
+def test_a_tokenizer_is_the_same_in_every_process() -> None:
+    code = (
+        "import random; from antiphon.train.tokenizer import new_tokenizer\n"
+        "signs = [chr(0x4E00 + n) for n in range(3000)]; random.Random(0).shuffle(signs)\n"
+        "texts = [''.join(signs[n:n + 9]) for n in range(0, 3000, 9)]\n"
+        "print(sorted(new_tokenizer(texts, 2000).get_vocab().items()))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(found) == 1
+    assert len(found.pop()) > 10_000
+
+
+def test_a_batch_that_is_proposed_fits(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = ComposerTask(config_of(data, tmp_path))
+
+    def check(rows: int) -> None:
+        require_memory(task, rows, 1, torch.device("cpu"), nullcontext)
+
+    free = 60_000_000
+    monkeypatch.setattr("antiphon.train.memory.free_bytes", lambda: free)
+    check(1)
+    with pytest.raises(EngineError, match="training.batch_size=100000 needs about") as caught:
+        check(100_000)
+    found = re.search(r"expected training.batch_size=(\d+) or less", str(caught.value))
+    assert found is not None
+    check(int(found[1]))
+    with pytest.raises(EngineError, match="needs about"):
+        check(round(1.1 * int(found[1])) + 1)
+    free = 1000
+    with pytest.raises(EngineError, match="not even one row fits"):
+        check(2)
+
+
 def test_what_may_change_and_what_may_not() -> None:
     config = plain(ComposerConfig())
     trainer = {**config["trainer"], "accelerator": "cuda", "threads": 7}  # type: ignore[dict-item]
@@ -237,7 +294,7 @@ def test_half_precision_goes_on_with_its_scale(
             accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler)
         )
 
-    monkeypatch.setattr("antiphon.train.loop.Fabric", halved)
+    monkeypatch.setattr("antiphon.train.devices.Fabric", halved)
     more = ("training.max_steps=40", "training.max_bad_steps=35")
     run(config_of(data, tmp_path / "whole", *more))
     torn = config_of(data, tmp_path / "torn", *more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from safetensors.numpy import load_file
 from transformers import MusicgenForConditionalGeneration
 
 from antiphon import settings
-from antiphon.audio import read
+from antiphon.audio import Waveform, read, write
+from antiphon.cli.main import run as main
 from antiphon.compose.score_adapter import ScoreAdapter
 from antiphon.compose.score_frames import WIDTH
 from antiphon.data.preprocessing import checksum_of
@@ -287,3 +289,86 @@ def test_states_and_bases_that_do_not_fit(data: Data, tmp_path: Path) -> None:
     tiny_musicgen(tmp_path / "melody", melody=True)
     with pytest.raises(ModelError, match="is conditioned on melodies, for which codes have no"):
         ComposerTask(config_of(data, tmp_path, f"model.base={tmp_path / 'melody'}"))
+
+
+def test_a_stereo_base_is_tuned_from_sound_to_sound(tmp_path: Path) -> None:
+    tiny_musicgen(tmp_path / "base", stereo=True)
+    draws = np.random.default_rng(0)
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(6):
+        sides = (0.2 * draws.standard_normal((2, 32_000))).astype(np.float32)
+        write(music / f"{number}.wav", Waveform(sides, 32_000))
+        (music / f"{number}.txt").write_text("slow jazz")
+    splits = ("--splits", "0.5,0.5,0")
+    manifest, codes = tmp_path / "m.parquet", tmp_path / "codes"
+    base = str(tmp_path / "base")
+    assert main(["data", "prepare", str(music), "--output", str(manifest), *splits]) == 0
+    encode = ["data", "preprocess", str(manifest), "--codec", base, "--text-encoder", base]
+    assert main([*encode, "--output-dir", str(codes)]) == 0
+    more = ("model.tune=lora", "training.max_steps=4", "log.samples_every_steps=2", "log.samples=1")
+    config = config_of(Data(tmp_path / "base", codes), tmp_path / "run", *more)
+    run(config)
+    (first, _) = lines(tmp_path / "run", "sounds")
+    sound = read(tmp_path / "run" / first[0]["file"])  # type: ignore[index]
+    assert sound.waveform.channels == 2
+    export_run(tmp_path / "run", tmp_path / "made")
+    output = str(tmp_path / "a.wav")
+    made = ["generate", "slow jazz", "--model", str(tmp_path / "made"), "--duration", "1"]
+    assert main([*made, "--output", output]) == 0
+    assert read(output).waveform.channels == 2
+
+
+def test_another_base_in_its_place_is_seen(data: Data, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(data.base, base)
+    codes = written(tmp_path / "codes", base)
+    config = config_of(Data(base, codes), tmp_path / "run", "model.tune=lora")
+    assert run(config, stop_at=3).stopped
+    # All may lie elsewhere, if they are the same.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    base.rename(moved / "base")
+    codes.rename(moved / "codes")
+    elsewhere = config_of(
+        Data(moved / "base", moved / "codes"), tmp_path / "run", "model.tune=lora"
+    )
+    assert not run(elsewhere).stopped
+    shutil.rmtree(moved / "base")
+    tiny_musicgen(moved / "base", seed=9)
+    for source in (data.base / "tokenizer.json",):
+        shutil.copy(source, moved / "base")
+    with pytest.raises(ConfigError, match="model.base is not the one that the run began with"):
+        export_run(tmp_path / "run", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_export_that_was_killed_is_begun_again(data: Data, tmp_path: Path) -> None:
+    run(config_of(data, tmp_path / "run", "model.tune=lora", "training.max_steps=2"))
+    left = tmp_path / ".made.tmp"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    export_run(tmp_path / "run", tmp_path / "made")
+    assert not left.exists()
+    assert json.loads((tmp_path / "made/generation_config.json").read_text())["guidance_scale"] == 3
+    card = (tmp_path / "made/README.md").read_text()
+    assert "base_model: base" in card
+    assert "| total |" in card
+
+
+def test_an_adapter_needs_scores(data: Data, tmp_path: Path) -> None:
+    cache = settings.load().cache / "graphs"
+    codes = tmp_path / "codes"
+    codes.mkdir()
+    identity = CodecIdentity(checksum_of(data.base, cache), "tiny", 32_000, 1, 50, 4, CARD)
+    rows = [
+        dataclasses.replace(clip, score_frames=None)
+        for clip in clips(data.base, CARD, FRAMES, stated=True)
+    ]
+    encoder = text_encoder_identity(data.base, cache)
+    write_shard(codes / "codes-00000.parquet", identity, rows, text_encoder=encoder)
+    more = ("model.score_adapter=true", f"data.codes={codes}")
+    with pytest.raises(ConfigError, match="model.tune is adapter, and no clip in .* has a score"):
+        ComposerTask(config_of(data, tmp_path, *more, "model.tune=adapter"))
+    task = ComposerTask(config_of(data, tmp_path, *more, "model.tune=lora"))
+    assert task.notes == ["no clip has a score: the score adapter learns nothing"]

@@ -164,17 +164,15 @@ def _do(
             )
         console.print_text(json.dumps(asdict(size)))
     else:
-        _run(kind, new_task(config, _note_decoding), config, resume)
+        start = _start(config, resume)
+        _run(kind, new_task(config, _note_decoding), config, start)
 
 
-def _run(kind: Kind, task: Task, config: RunConfig, resume: str | None) -> None:
-    from antiphon.train.checkpoints import read_checkpoint
+def _start(config: RunConfig, resume: str | None) -> Path | None:
+    """The checkpoint to go on from; what cannot be gone on with is refused before data are read."""
+    from antiphon.train.checkpoints import read_state
     from antiphon.train.config import plain
-    from antiphon.train.live import shown_run
-    from antiphon.train.logs import RunLog
-    from antiphon.train.loop import train
-    from antiphon.train.resuming import find_checkpoint
-    from antiphon.train.runs import UNITS, metrics_of
+    from antiphon.train.resuming import find_checkpoint, require_same_run
 
     output = Path(config.output_dir)
     start = find_checkpoint(output, resume)
@@ -183,6 +181,20 @@ def _run(kind: Kind, task: Task, config: RunConfig, resume: str | None) -> None:
             f"{output} holds a run already; expected --resume auto to go on with it, or another "
             "experiment_name"
         )
+    if start is not None:
+        require_same_run(read_state(start).get("config"), plain(config))
+    return start
+
+
+def _run(kind: Kind, task: Task, config: RunConfig, start: Path | None) -> None:
+    from antiphon.train.checkpoints import read_checkpoint
+    from antiphon.train.config import plain
+    from antiphon.train.live import shown_run
+    from antiphon.train.logs import RunLog
+    from antiphon.train.loop import train
+    from antiphon.train.runs import UNITS, metrics_of, whole_folder
+
+    output = Path(config.output_dir)
     trackers, told = config.log.trackers, plain(config)
     with (
         shown_run(console.note) as shown,
@@ -195,7 +207,8 @@ def _run(kind: Kind, task: Task, config: RunConfig, resume: str | None) -> None:
         if finished.is_first and not finished.stopped:
             best = read_checkpoint(finished.best or finished.checkpoint)
             weights = best.parts.get("average", best.parts["model"])
-            task.export(output / kind, weights, metrics_of(best))
+            with whole_folder(output / kind) as temporary:
+                task.export(temporary, weights, metrics_of(best))
             why = "the best by validation loss" if finished.best else "the last: nothing judged it"
             log.note(f"{kind} of step {best.step}, {why}: {output / kind}")
     if finished.stopped:

@@ -57,8 +57,8 @@ def load_musicgen(
         return _exported(folder, exported, config, options, count)
     cache = (cache or settings.load().cache) / GRAPHS
     # First what is small: it is refused before anything large is prepared.
-    mono = open_codec(folder, cache=cache, codebooks=_codebooks(config))
-    codec = StereoCodec(mono) if config.decoder.channels == 2 else mono
+    _require_codebooks(config)
+    codec = open_codec(folder, cache=cache)
     if options.device in (None, "cpu"):
         language = _on_processor(folder, config, options, cache, count, on_layer)
     else:
@@ -166,11 +166,9 @@ def _shapes_but_the_text_encoders(config: MusicGenConfig) -> dict[str, tuple[int
     return {name: shape for name, shape in shapes if not name.startswith("text_encoder.")}
 
 
-def _codebooks(config: MusicGenConfig) -> int:
-    """How many of the codec's the decoder writes for each channel: the first ones.
-
-    Raises ModelError if the codec has not so many, or not so many entries.
-    """
+def _require_codebooks(config: MusicGenConfig) -> None:
+    """Raise ModelError if the codec has not as many codebooks as the decoder writes for each
+    channel, or not so many entries."""
     codec, decoder = config.codec, config.decoder
     wanted = decoder.codebooks // decoder.channels
     offered = codec.codebooks() if isinstance(codec, CodecConfig) else codec.codebooks
@@ -180,7 +178,6 @@ def _codebooks(config: MusicGenConfig) -> int:
             f"the codec has {offered} of {codec.codebook_size}; expected a decoder and a "
             "codec that belong together"
         )
-    return wanted
 
 
 def _thread_count(wanted: int | None) -> int:

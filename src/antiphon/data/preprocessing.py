@@ -25,6 +25,7 @@ from antiphon.data.shards import (
     CodedClip,
     TextEncoderIdentity,
     made_from_of,
+    read_shard,
     write_shard,
 )
 from antiphon.data.text_states import (
@@ -111,7 +112,8 @@ def preprocess(
     def still_there(item: Item[_Part], record: Record) -> bool:
         if options.retry_failed and record["unread"]:
             return False
-        return made_from_of(folder / _name(item.payload.number)) == item.key
+        path = folder / _name(item.payload.number)
+        return made_from_of(path) == item.key and _is_whole(path)
 
     result = run_items(items, work, folder / LEDGER_NAME, options, still_there)
     if result.is_complete:
@@ -260,6 +262,15 @@ def _identity(coding: Coding, codec: AudioCodec, scored: bool) -> CodecIdentity:
         codec.codebook_size,
         WIDTH if scored else 0,
     )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether all of a shard can be read: a damaged one is made anew."""
+    try:
+        read_shard(path)
+    except AntiphonError:
+        return False
+    return True
 
 
 def _name(number: int) -> str:

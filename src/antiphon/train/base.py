@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from antiphon import settings
 from antiphon.compose.checkpoint import (
     CodecConfig,
     MusicGenConfig,
@@ -13,6 +15,7 @@ from antiphon.compose.checkpoint import (
     read_config,
     read_text_config,
 )
+from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.finding import find
 from antiphon.train.config import ComposerModelConfig
@@ -74,3 +77,25 @@ def resolved(config: ComposerModelConfig) -> ComposerModelConfig:
         if said not in (size, getattr(defaults, name)):
             raise ConfigError(f"model.{name} is {said}; expected {size}, which {folder} has")
     return dataclasses.replace(config, **sizes)
+
+
+def parts_of(config: ComposerModelConfig) -> dict[str, str]:
+    """The hashes of the checkpoints that a composer is made with, by what they are for."""
+    memory = settings.load().cache / "graphs" / FINGERPRINTS_NAME
+    found = {}
+    if config.base:
+        found["base"] = fingerprint(weight_files(find(config.base)), memory)
+    if config.text_encoder:
+        found["text_encoder"] = fingerprint(weight_files(find(config.text_encoder)), memory)
+    return found
+
+
+def require_same_parts(old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Raise ConfigError for a run that would go on, or be exported, with other checkpoints than it
+    began with."""
+    for name, checksum in new.items():
+        if old.get(name) not in (None, checksum):
+            raise ConfigError(
+                f"model.{name} is not the one that the run began with: its hash is "
+                f"{checksum[:12]} and was {old[name][:12]}; expected the same"
+            )

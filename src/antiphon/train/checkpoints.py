@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from antiphon.files import atomic_write, storage_error, sync_file, sync_folder
 STATE_NAME, BEST_NAME = "state.json", "best.json"
 VALIDATION_LOSS = "validation_loss"  # in the state
 _NAME = re.compile(r"step-(\d{9})\.ckpt")
+_WAY_OUT = "remove that folder, and --resume auto goes on from the one before"
 Tensors = Mapping[str, Tensor]
 
 
@@ -127,10 +129,34 @@ class CheckpointFolder:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Raises StorageError if it cannot be read, ModelError for what is none, or damaged."""
+    state = read_state(path)
     place = path / STATE_NAME
     try:
-        state = json.loads(place.read_bytes())
-        step, names = int(state.pop("step")), list(state.pop("parts"))
+        step, names = (
+            int(str(state.pop("step"))),
+            list(typing.cast("list[str]", state.pop("parts"))),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{place} is damaged: {error}; {_WAY_OUT}") from error
+    parts = {}
+    for name in names:
+        file = path / f"{name}.safetensors"
+        try:
+            parts[name] = load_file(file)
+        except (SafetensorError, FileNotFoundError) as error:
+            raise ModelError(f"{file} is damaged or missing: {error}; {_WAY_OUT}") from error
+        except OSError as error:
+            raise storage_error("read", file, error) from error
+    return Checkpoint(step, parts, state)
+
+
+def read_state(path: Path) -> dict[str, object]:
+    """The plain data of a checkpoint. Raises as `read_checkpoint` does."""
+    place = path / STATE_NAME
+    try:
+        state: dict[str, object] = json.loads(place.read_bytes())
+        if not isinstance(state, dict):
+            raise ValueError("it is no object")
     except FileNotFoundError as error:
         raise ModelError(
             f"{path} is no checkpoint: it has no {STATE_NAME}; expected a folder such as "
@@ -138,20 +164,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
     except OSError as error:
         raise storage_error("read", place, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{place} is damaged: {error}; go on from another checkpoint") from error
-    parts = {}
-    for name in names:
-        file = path / f"{name}.safetensors"
-        try:
-            parts[name] = load_file(file)
-        except (SafetensorError, FileNotFoundError) as error:
-            raise ModelError(
-                f"{file} is damaged or missing: {error}; go on from another checkpoint"
-            ) from error
-        except OSError as error:
-            raise storage_error("read", file, error) from error
-    return Checkpoint(step, parts, state)
+    except ValueError as error:
+        raise ModelError(f"{place} is damaged: {error}; {_WAY_OUT}") from error
+    return state
 
 
 def validation_loss(path: Path) -> float | None:

@@ -15,7 +15,11 @@ from antiphon.compose.codecs.phase import PhaseStream
 from antiphon.data.manifest import read_manifest
 from antiphon.errors import ConfigError
 from antiphon.train.config import CodecConfig
-from antiphon.train.magnitude_model import MagnitudeModel
+from antiphon.train.magnitude_model import (
+    COLLECT_FROM_STEP,
+    LATENTS_PER_ENTRY,
+    MagnitudeModel,
+)
 from antiphon.train.resuming import require_same_data
 from antiphon.train.sound import decoded
 from antiphon.train.task import Batch, Losses
@@ -59,14 +63,27 @@ class CodecTask:
                     f"{config.data.crop_seconds:g} s; expected more sound or a smaller "
                     "data.crop_seconds"
                 )
+        starts = _first_quantised(config, self._length)
+        if config.training.max_steps <= starts:
+            raise ConfigError(
+                f"training.max_steps is {config.training.max_steps}; expected more than {starts}: "
+                "the quantiser starts then, with so many crops of such a length a step"
+            )
         self._codec = MagnitudeModel(config.model, config.training.seed)
         self.model = _Losses(self._codec)
 
     @property
     def kept(self) -> Mapping[str, str]:
         """See `Task`."""
-        held = "" if self._held is None else self._held.name
-        return {"data": f"{self._train.name} {held}"}
+        sounds = [sound for sound in (self._train, self._held) if sound is not None]
+        unread = [line.partition(":")[0] for sound in sounds for line in sound.unread]
+        return {"data": " ".join([*(sound.name for sound in sounds), *unread])}
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Task`."""
+        sounds = [sound for sound in (self._train, self._held) if sound is not None]
+        return [f"left out: {line}" for sound in sounds for line in sound.unread]
 
     def adopt(self, kept: Mapping[str, str]) -> None:
         """See `Task`."""
@@ -133,6 +150,12 @@ class CodecTask:
     ) -> None:
         """See `Task`."""
         export_codec(folder, self._config, weights)
+
+
+def _first_quantised(config: CodecConfig, length: int) -> int:
+    """The step, counted from 0, in which the quantiser starts."""
+    latents = config.training.batch_size * -(-length // config.model.hop)
+    return COLLECT_FROM_STEP + -(-LATENTS_PER_ENTRY * config.model.codebook_size // latents) - 1
 
 
 def export_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor]) -> None:

@@ -26,10 +26,10 @@ from antiphon.data.preprocessing import checksum_of
 from antiphon.data.shards import CodecIdentity, CodedClip
 from antiphon.errors import ConfigError
 from antiphon.models.finding import find, packaged
-from antiphon.train.base import resolved, text_encoder_of
+from antiphon.train.base import parts_of, require_same_parts, resolved, text_encoder_of
 from antiphon.train.composer_model import END, CodeShape, adapter_of, musicgen_of
 from antiphon.train.composer_shape import ComposerShape, Row
-from antiphon.train.config import ComposerConfig, to_yaml
+from antiphon.train.config import ComposerConfig
 from antiphon.train.exporting import Trained, write_card, write_composer
 from antiphon.train.lora import change_of
 from antiphon.train.resuming import require_same_data
@@ -68,6 +68,11 @@ class ComposerTask(ComposerShape):
         self._codec_folder = codec_folder(self.config)
         if needs_codec:
             _require_codec(self._codec_folder, codec, folder)
+        if self.config.model.tune == "adapter" and not codec.score_width:
+            raise ConfigError(
+                f"model.tune is adapter, and no clip in {folder} has a score; expected codes of "
+                "clips with scores, such as 'antiphon data synthesize' makes"
+            )
         self.tokenizer: Tokenizer | None = None
         if self.model.text_encoder is None:
             self._require_states(folder)
@@ -87,11 +92,21 @@ class ComposerTask(ComposerShape):
             "data": self._train.checksum,
             "codec": json.dumps(dataclasses.asdict(self._train.codec)),
             "licences": json.dumps(self._licences),
+            **parts_of(self.config.model),
         }
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """See `Task`."""
+        found = [f"left out, since it is damaged: {path}" for path in self._train.damaged]
+        if self.config.model.score_adapter and not self._train.codec.score_width:
+            found.append("no clip has a score: the score adapter learns nothing")
+        return found
 
     def adopt(self, kept: Mapping[str, str]) -> None:
         """See `Task`."""
         require_same_data(kept, self.kept)
+        require_same_parts(kept, parts_of(self.config.model))
         if self.tokenizer is not None:
             self.tokenizer = Tokenizer.from_str(kept["tokenizer"])
 
@@ -273,7 +288,7 @@ def shape_of(codec: CodecIdentity) -> CodeShape:
 def codec_folder(config: ComposerConfig) -> Path:
     """Where the codec of the codes lies: said, the base's own, or the one in the package."""
     if config.data.codec:
-        return Path(config.data.codec)
+        return find(config.data.codec)
     return find(config.model.base) if config.model.base else packaged("codec")
 
 
@@ -291,6 +306,8 @@ def export_composer(
     """
     codec = CodecIdentity(**json.loads(kept["codec"]))
     shape, model = shape_of(codec), resolved(config.model)
+    require_same_parts(kept, parts_of(model))
+    _require_codec(codec_folder(config), codec, Path(config.data.codes))
     trained = Trained(
         model,
         musicgen_of(model, shape),
@@ -301,7 +318,7 @@ def export_composer(
     )
     write_composer(folder, trained)
     said = f"{codec.name}, {codec.frame_rate} frames a second of {codec.codebooks} codes"
-    write_card(folder, to_yaml(config), said, json.loads(kept["licences"]), metrics)
+    write_card(folder, config, said, json.loads(kept["licences"]), metrics)
 
 
 def _require_codec(folder: Path, codec: CodecIdentity, codes: Path) -> None:
@@ -311,5 +328,5 @@ def _require_codec(folder: Path, codec: CodecIdentity, codes: Path) -> None:
         raise ConfigError(
             f"the codes in {codes} are of the codec {codec.name!r} with the hash "
             f"{codec.checksum[:12]}, and {folder} has {found[:12]}; expected the codec that they "
-            "were made with, or codes made anew with 'antiphon data preprocess'"
+            "were made with (data.codec=FOLDER), or codes made anew with 'antiphon data preprocess'"
         )

@@ -274,17 +274,21 @@ C = TypeVar("C")
 
 def load_config(kind: type[C], file: Path | None, overrides: Sequence[str]) -> C:
     """The config of a YAML file (None: the defaults) under overrides in Hydra's grammar, such as
-    `training.max_steps=500`, `model=small` for a group, `+` and `~` to add and to delete.
+    `training.max_steps=500`, `model=small` for a group, `+` and `~` to add and to delete. A file
+    that is not there may be one that comes with the package, such as `configs/composer/small.yaml`.
 
     Raises ConfigError for a file or an override that is not understood, a key that is not known
     and a value of another type.
     """
+    if file is not None and not file.is_file():
+        packaged = Path(__file__).parents[1] / file
+        file = packaged if packaged.is_file() else file
     values = _composed(asdict(kind()), file, overrides)  # type: ignore[call-overload]
     trainer = values.get("trainer")
     if isinstance(trainer, dict) and "precision" in trainer:
         said = str(trainer["precision"])
         trainer["precision"] = _PRECISIONS.get(said, said)
-    where = "the configuration" if file is None else str(file)
+    where = "the configuration" if file is None else f"{file}, or what is said over it,"
     check_known(values, kind, where)
     return read_json(kind, json.dumps(values), where)
 
@@ -365,6 +369,10 @@ def _composed(
         with initialize_config_dir(version_base=None, config_dir=str(root)):
             composed = compose(_PRIMARY, overrides=[_added(text) for text in overrides])
         values = OmegaConf.to_container(composed, resolve=True)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} is not UTF-8 ({error}); save it as UTF-8 (iconv -f LATIN1 -t UTF-8 OLD > NEW)"
+        ) from error
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(_said(error, defaults)) from error
     assert isinstance(values, dict), "a config is a mapping"

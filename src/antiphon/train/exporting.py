@@ -20,14 +20,18 @@ from antiphon.compose.lm import Decoder
 from antiphon.compose.score_adapter import AdapterConfig, write_adapter
 from antiphon.compose.text import TOKENIZER_NAME, text_part
 from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
+from antiphon.errors import ModelError
 from antiphon.files import atomic_write, replacing, storage_error
+from antiphon.models.manifest import licence_of
+from antiphon.models.record import read_record
 from antiphon.train.base import base_of, text_encoder_of
 from antiphon.train.checkpoints import save_tensors
 from antiphon.train.composer_model import END, PAD
-from antiphon.train.config import ComposerModelConfig
+from antiphon.train.config import ComposerConfig, ComposerModelConfig, to_yaml
 from antiphon.train.lora import merged, write_peft
 
 ADAPTER_NAME, LORA_NAME = "adapter", "lora"
+GENERATION_NAME = "generation_config.json"
 _TEXT_PART, _DECODER_PART, _ADAPTER_PART = "text_encoder.", "decoder.", "adapter."
 
 
@@ -58,16 +62,10 @@ def write_composer(folder: Path, trained: Trained) -> None:
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with replacing(folder / WEIGHTS_NAME) as temporary:
         save_tensors(temporary, tensors)
-    card = trained.musicgen.decoder.card
-    generation = {
-        "bos_token_id": card,
-        "pad_token_id": card,
-        "decoder_start_token_id": card,
-        "do_sample": True,
-        "guidance_scale": 3.0,
-        "max_length": 1500,
-    }
-    for name, content in ((CONFIG_NAME, _config(trained)), ("generation_config.json", generation)):
+    for name, content in (
+        (CONFIG_NAME, _config(trained)),
+        (GENERATION_NAME, _generation(trained)),
+    ):
         atomic_write(folder / name, f"{json.dumps(content, indent=2)}\n".encode())
     atomic_write(folder / TOKENIZER_NAME, _tokenizer(trained))
     config = trained.config
@@ -82,7 +80,7 @@ def write_composer(folder: Path, trained: Trained) -> None:
 
 def write_card(
     folder: Path,
-    config_yaml: str,
+    config: ComposerConfig,
     codec: str,
     licences: Mapping[str, int],
     metrics: Mapping[str, float],
@@ -92,18 +90,22 @@ def write_card(
     listed = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(licences.items()))
     told = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
     judged = f"""
-On clips that it did not learn from (losses in nats a code):
+On clips that it did not learn from, losses in nats a code:
 
 | | |
 |---|---|
 {told}
 """
+    base = _base_of_card(config)
     text = f"""---
 library_name: antiphon
 tags: [music, musicgen]
+{f"base_model: {base[0]}" if base else ""}
 ---
 
 # A composer trained with antiphon {__version__}
+
+{f"It began as {base[0]}, whose licence ({base[1]}) holds for it, too." if base else ""}
 
 Codec: {codec}.
 
@@ -114,9 +116,34 @@ Codec: {codec}.
 It was trained by:
 
 ```yaml
-{config_yaml}```
+{to_yaml(config)}```
 """
     atomic_write(folder / "README.md", text.encode())
+
+
+def _base_of_card(config: ComposerConfig) -> tuple[str, str] | None:
+    """The name of a base and its licence, as far as they are known."""
+    base = base_of(config.model)
+    if base is None:
+        return None
+    record = read_record(base[0])
+    repo = record.repo if record else None
+    return repo or base[0].resolve().name, licence_of(repo) or "not known here"
+
+
+def _generation(trained: Trained) -> dict[str, object]:
+    """What generation_config.json says: a base's own, or MusicGen's."""
+    card = trained.musicgen.decoder.card
+    values: dict[str, object] = {"do_sample": True, "guidance_scale": 3.0, "max_length": 1500}
+    base = base_of(trained.config)
+    path = None if base is None else base[0] / GENERATION_NAME
+    if path is not None and path.is_file():
+        try:
+            values = dict(json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"{path} is damaged: {error}; fetch the checkpoint again") from error
+    starts = dict.fromkeys(("bos_token_id", "pad_token_id", "decoder_start_token_id"), card)
+    return {**starts, **values}
 
 
 def _decoder_tensors(trained: Trained) -> dict[str, Float32]:

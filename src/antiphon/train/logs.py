@@ -164,6 +164,7 @@ class RunLog:
         if self._trackers is not None:
             for sound in sounds:
                 self._trackers.sound(step, sound.name, sound.path)
+        write_page(self._folder, self._folder.name, self._record)
         self._tell(f"sounds after {step}: {Path(files[0]).parent}")
 
     def saved(self, step: int, path: Path) -> None:

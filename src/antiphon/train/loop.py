@@ -7,7 +7,6 @@ and draws is a function of (seed, step, rank) alone, so that nothing random need
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor
 
 from antiphon.errors import AntiphonError, ConfigError, EngineError, ModelError
-from antiphon.threads import usable_cores
 from antiphon.train.checkpoints import (
     VALIDATION_LOSS,
     Checkpoint,
@@ -29,6 +26,7 @@ from antiphon.train.checkpoints import (
     validation_loss,
 )
 from antiphon.train.config import plain
+from antiphon.train.devices import new_fabric
 from antiphon.train.logs import RunLog, Sound
 from antiphon.train.memory import out_of_memory, require_memory
 from antiphon.train.optimizing import (
@@ -83,26 +81,10 @@ class _Run:
         self._config = config
         self._should_stop = should_stop
         self._log = log
-        trainer = config.trainer
-        on_gpu = trainer.accelerator != "cpu" and torch.cuda.is_available()
-        if trainer.precision == "16-mixed" and not on_gpu:
-            raise ConfigError(
-                "trainer.precision is 16-mixed, in which a processor does not compute; expected "
-                "bf16-mixed or 32-true"
-            )
-        for name in ("lightning.fabric", "lightning.pytorch"):  # we tell what matters
-            logging.getLogger(name).setLevel(logging.WARNING)
-        self._fabric = Fabric(
-            accelerator=trainer.accelerator,
-            devices=trainer.devices,
-            num_nodes=trainer.nodes,
-            precision=trainer.precision,
-        )
+        self._fabric = new_fabric(config.trainer)
         self._fabric.launch()
         if not self._fabric.is_global_zero:
             log.mute()
-        if self._fabric.device.type == "cpu":
-            torch.set_num_threads(trainer.threads or max(1, usable_cores() // trainer.devices))
         self._output = Path(config.output_dir)
         self._folder = CheckpointFolder(self._output / CHECKPOINTS, config.checkpoint.keep)
         optimizer = new_optimizer(task.model, config.training)
@@ -130,6 +112,8 @@ class _Run:
         last = self._config.training.max_steps
         saved = resume
         self._log.begin(self._step, last)
+        for note in self._task.notes:
+            self._log.note(note)
         if resume is None:
             self._validate()
         while self._step < last and not self._agreed_to_stop():
@@ -149,10 +133,10 @@ class _Run:
         validated = {}
         if ends or self._step % log.validate_every_steps == 0:
             validated = self._validate()
-        if log.samples_every_steps and (ends or self._step % log.samples_every_steps == 0):
-            self._sample()
         if ends or validated or self._step % self._config.checkpoint.every_steps == 0:
             saved = self._save(validated)
+        if log.samples_every_steps and (ends or self._step % log.samples_every_steps == 0):
+            self._sample()
         return saved
 
     def _take_step(self) -> None:
@@ -181,7 +165,7 @@ class _Run:
         if finite or self._scaler is not None:  # which leaves it out itself, and scales less
             self._optimizer.step()
         if finite and self._average is not None:
-            self._average.follow()
+            self._average.follow(self._step)
         self._optimizer.zero_grad(set_to_none=True)
         self._step += 1
         self._log.took(self._step)
@@ -219,9 +203,8 @@ class _Run:
             rows = self._config.training.batch_size
             raise EngineError(
                 f"memory ran out in step {self._step + 1} with training.batch_size={rows}; "
-                f"expected one that fits, such as training.batch_size={max(1, rows // 2)} with "
-                "training.accumulate twice as high, or model.gradient_checkpointing=true; "
-                "--resume auto does not take another batch size: begin a new run"
+                f"expected {_smaller(rows)}, or model.gradient_checkpointing=true, in a new run: "
+                "this one does not go on with another"
             ) from error
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -274,8 +257,12 @@ class _Run:
             return
         self._model.eval()
         folder = self._output / SAMPLES / f"step-{self._step:09}"
-        with self._averaged(), torch.no_grad():
-            made = self._task.samples(folder, self._config.log.samples)
+        try:
+            with self._averaged(), torch.no_grad():
+                made = self._task.samples(folder, self._config.log.samples)
+        except AntiphonError as error:  # what is learned does not hang on it
+            self._log.note(f"no sounds after {self._step}: {error}")
+            return
         self._log.sounds(self._step, [Sound(name, path) for name, path in made])
 
     @contextmanager
@@ -377,6 +364,12 @@ def _seed(seed: int, position: int, rank: int) -> int:
     mixed = (seed * 0x9E3779B97F4A7C15 + position * 0xBF58476D1CE4E5B9 + rank) % (1 << 64)
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
     return (mixed ^ (mixed >> 27)) % (1 << 63)
+
+
+def _smaller(rows: int) -> str:
+    if rows == 1:
+        return "shorter crops or a smaller model"
+    return f"training.batch_size={rows // 2} with training.accumulate twice as high"
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

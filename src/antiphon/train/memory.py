@@ -51,7 +51,7 @@ def require_memory(
     task: Task,
     rows: int,
     processes: int,
-    device: torch.device,
+    device: torch.device,  # that the model is on
     autocast: Callable[[], AbstractContextManager[None]],
 ) -> None:
     """Raise EngineError, which says what would fit, for batches of more `rows` than memory has room
@@ -59,7 +59,7 @@ def require_memory(
     free = _free(device)
     if free is None:
         return
-    row = task.largest_row()
+    row = {name: tensor.to(device) for name, tensor in task.largest_row().items()}
     here = sum(_bytes(tensor) for tensor in task.model.state_dict().values())
 
     def needed(count: int) -> int:

@@ -58,13 +58,15 @@ class MovingAverage:
         self._decay = decay
         self.weights = _copied(trained_state(model))
 
-    def follow(self) -> None:
-        """After a step."""
+    def follow(self, step: int) -> None:
+        """After a step, counted from 0; the first ones count for more, so that the average does not
+        begin as what was drawn at random (as in TensorFlow's `ExponentialMovingAverage`)."""
+        decay = min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, value in trained_state(self._model).items():
                 average = self.weights[name]
                 if average.is_floating_point():
-                    average.lerp_(value, 1 - self._decay)
+                    average.lerp_(value, 1 - decay)
                 else:
                     average.copy_(value)
 

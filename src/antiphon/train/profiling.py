@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 from torch.profiler import ProfilerActivity, profile
 
 from antiphon.files import replacing
+from antiphon.train.devices import new_fabric
+from antiphon.train.memory import require_memory
 from antiphon.train.optimizing import new_optimizer
 from antiphon.train.task import RunConfig, Task
 
@@ -19,12 +20,11 @@ def trace(task: Task, config: RunConfig, steps: int, output: Path) -> str:
     """Take a step to warm up and trace the `steps` after it into `output`, in Chrome's format; a
     table of the dearest operations. One device; nothing of the run is written.
 
-    Raises StorageError (DiskFullError).
+    Raises EngineError for batches that do not fit into memory, StorageError (DiskFullError).
     """
-    trainer = config.trainer
-    fabric = Fabric(accelerator=trainer.accelerator, devices=1, precision=trainer.precision)
-    if fabric.device.type == "cpu" and trainer.threads:
-        torch.set_num_threads(trainer.threads)
+    fabric = new_fabric(config.trainer, alone=True)
+    rows = config.training.batch_size
+    require_memory(task, rows, 1, torch.device("cpu"), fabric.autocast)
     model, optimizer = fabric.setup(task.model, new_optimizer(task.model, config.training))
     task.begin()
     model.train()

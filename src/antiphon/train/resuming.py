@@ -13,7 +13,12 @@ CHECKPOINTS = "checkpoints"  # the folder of them in a run's
 # What may change between the parts of a run: none of it changes what a step computes, though
 # another device or number of threads may round it another way.
 _FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
-_FREE_OF_TRAINER = frozenset({"accelerator", "threads"})
+_FREE_OF = {
+    "trainer": frozenset({"accelerator", "threads"}),
+    # Where things lie: what they hold is held against the hashes that a run keeps.
+    "data": frozenset({"codes", "codec", "manifest", "skip_damaged"}),
+    "model": frozenset({"base", "text_encoder"}),
+}
 
 
 def find_checkpoint(output: Path, resume: str | None) -> Path | None:
@@ -73,8 +78,8 @@ def require_same_data(old: Mapping[str, str], new: Mapping[str, str]) -> None:
 def _fixed(config: Mapping[str, object]) -> dict[str, object]:
     """What of a config must stay."""
     kept = {name: value for name, value in config.items() if name not in _FREE}
-    trainer = _part(config, "trainer")
-    kept["trainer"] = {n: v for n, v in trainer.items() if n not in _FREE_OF_TRAINER}
+    for name, free in _FREE_OF.items():
+        kept[name] = {n: value for n, value in _part(config, name).items() if n not in free}
     return kept
 
 

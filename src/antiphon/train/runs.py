@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 from typing import Literal
 
 from antiphon.data.loading import Corpus
 from antiphon.errors import ConfigError, ModelError
+from antiphon.files import storage_error, sync_folder
 from antiphon.plain import read_json
 from antiphon.train.base import resolved
 from antiphon.train.checkpoints import STATE_NAME, Checkpoint, CheckpointFolder, read_checkpoint
@@ -81,14 +84,7 @@ def export_run(source: Path, output: Path) -> int:
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output} is there and not empty; expected a new folder")
-    path = source
-    if not (source / STATE_NAME).is_file():
-        folder = CheckpointFolder(source / CHECKPOINTS, 1)
-        best, newest = folder.best(), folder.newest()
-        found = best[0] if best else newest
-        if found is None:
-            raise ModelError(f"{source} holds no checkpoint yet; expected one that was saved")
-        path = found
+    path = find_trained(source)
     checkpoint = read_checkpoint(path)
     config = checkpoint.state.get("config")
     data = config.get("data") if isinstance(config, dict) else None
@@ -96,16 +92,53 @@ def export_run(source: Path, output: Path) -> int:
         raise ModelError(f"{path} does not say its config; expected a checkpoint of ours")
     weights = checkpoint.parts.get("average", checkpoint.parts["model"])
     text, where = json.dumps(config), str(path)
-    if "codes" in data:
-        composer = read_json(ComposerConfig, text, where)
-        export_composer(output, composer, weights, kept_of(checkpoint), metrics_of(checkpoint))
-    else:
-        export_codec(output, read_json(CodecConfig, text, where), weights)
+    with whole_folder(output) as temporary:
+        if "codes" in data:
+            composer = read_json(ComposerConfig, text, where)
+            kept, metrics = kept_of(checkpoint), metrics_of(checkpoint)
+            export_composer(temporary, composer, weights, kept, metrics)
+        else:
+            export_codec(temporary, read_json(CodecConfig, text, where), weights)
     return checkpoint.step
 
 
+def find_trained(run: Path) -> Path:
+    """The checkpoint that a run is exported by: its best, or its newest; `run` may be one itself.
+
+    Raises ModelError for a run that has none.
+    """
+    if (run / STATE_NAME).is_file():
+        return run
+    folder = CheckpointFolder(run / CHECKPOINTS, 1)
+    best, newest = folder.best(), folder.newest()
+    found = best[0] if best else newest
+    if found is None:
+        raise ModelError(f"{run} holds no checkpoint yet; expected one that was saved")
+    return found
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that takes its place at the end, instead of an earlier one; a kill
+    leaves nothing that looks whole. Raises StorageError (DiskFullError)."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)  # of a killed one
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
+            sync_folder(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise storage_error("write", path, error) from error
+
+
 def metrics_of(checkpoint: Checkpoint) -> Mapping[str, float]:
-    """What was measured of it, for its card: its step, and its validation losses."""
+    """What was measured of it, for its card: its validation losses."""
     losses = checkpoint.state.get("validation")
-    told = losses if isinstance(losses, dict) else {}
-    return {"step": float(checkpoint.step)} | {f"validation {n}": v for n, v in told.items()}
+    return dict(losses) if isinstance(losses, dict) else {}

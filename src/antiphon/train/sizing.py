@@ -10,6 +10,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
+from antiphon.train.devices import new_fabric
 from antiphon.train.memory import step_bytes
 from antiphon.train.task import Batch, RunConfig, repeated
 
@@ -45,10 +46,7 @@ def size_of(task: Sizable, config: RunConfig, mean_share: float = 1.0) -> Size:
 
     Raises RuntimeError (torch's) where not even one row fits into memory.
     """
-    trainer, training = config.trainer, config.training
-    fabric = Fabric(accelerator=trainer.accelerator, devices=1, precision=trainer.precision)
-    if fabric.device.type == "cpu" and trainer.threads:
-        torch.set_num_threads(trainer.threads)
+    training, fabric = config.training, new_fabric(config.trainer, alone=True)
     needed = step_bytes(
         task.model, repeated(task.largest_row(), training.batch_size), fabric.autocast
     )

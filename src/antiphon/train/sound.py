@@ -30,6 +30,8 @@ class Sound:
     sample_rate: int
     name: str
     """Tells what it was decoded from."""
+    unread: tuple[str, ...] = ()
+    """The clips that could not be read, and why."""
 
     @property
     def seconds(self) -> float:
@@ -66,13 +68,15 @@ def decoded(
     made_from = json.dumps([asdict(clip) for clip in clips] + [sample_rate], sort_keys=True)
     name = hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()
     path = folder / f"{split}-{sample_rate}-{name}.pcm"
-    if not path.exists():
+    unread = path.with_suffix(".unread.txt")
+    if not path.exists() or unread.exists():  # what was missing may be there now
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error("write", folder, error) from error
         _decode(manifest, clips, sample_rate, path, on_clip)
-    return Sound(np.memmap(path, np.int16, "r"), sample_rate, path.name)
+    missing = unread.read_text(encoding="utf-8").splitlines() if unread.exists() else ()
+    return Sound(np.memmap(path, np.int16, "r"), sample_rate, path.name, tuple(missing))
 
 
 def _decode(
@@ -106,5 +110,8 @@ def _decode(
                 f"{': ' + unread[0].strip() if unread else ''}; expected sound to learn from in "
                 "the splits train and validation"
             )
+    told = path.with_suffix(".unread.txt")
     if unread:
-        atomic_write(path.with_suffix(".unread.txt"), "".join(unread).encode())
+        atomic_write(told, "".join(unread).encode())
+    else:
+        told.unlink(missing_ok=True)

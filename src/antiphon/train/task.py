@@ -45,6 +45,10 @@ class Task(Protocol):
         """Texts that go into every checkpoint, such as the tokenizer, and suffice to export it;
         `data` tells what is learned from, and must be the same when the run goes on."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is to be told before the first step, such as data that were left out."""
+
     def adopt(self, kept: Mapping[str, str]) -> None:
         """Go on with these. Raises ConfigError if they are of other data."""
 

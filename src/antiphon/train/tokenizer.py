@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
 SPECIALS = ("<pad>", "</s>", "<unk>")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789#.,:;-'&/\N{LOWER ONE EIGHTH BLOCK}"
 
 
-def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
+def new_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     """Byte-pair encoding (Sennrich et al. 2016) of words in lower case, an end token after each
     text.
 
@@ -27,11 +29,20 @@ def new_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:
     tokenizer.post_processor = TemplateProcessing(
         single=f"$A {SPECIALS[1]}", special_tokens=[(SPECIALS[1], 1)]
     )
+    texts = list(texts)
+    counts = Counter(
+        letter for text in texts for letter in tokenizer.normalizer.normalize_str(text)
+    )
+    counts.pop(" ", None)
+    # Chosen here: of signs that are equally common the trainer takes another choice each time.
+    common = sorted(counts, key=lambda letter: (-counts[letter], letter))
+    usual = [letter for letter in common if letter not in _LETTERS]
+    alphabet = [*_LETTERS, *usual[: max(0, vocabulary // 2 - len(_LETTERS))]]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIALS),
-        limit_alphabet=vocabulary // 2,  # of rare scripts the commonest signs
-        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789#.,:;-'&/"),
+        limit_alphabet=len(alphabet),
+        initial_alphabet=alphabet,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
