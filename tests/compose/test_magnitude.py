@@ -111,7 +111,7 @@ def test_log_magnitudes_equal_torch(made: Made) -> None:
 def test_a_published_size_equals_torch(tmp_path: Path) -> None:
     model = MagnitudeModel(MagnitudeConfig(), seed=1).eval()
     model.quantiser.codebooks.normal_(generator=torch.Generator().manual_seed(0))
-    model.quantiser.started.fill_(True)
+    model.quantiser.mark_started()
     model.save(tmp_path)
     codec = open_codec(tmp_path, cache=tmp_path / "cache")
     waveform = tune(16_000)

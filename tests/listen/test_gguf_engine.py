@@ -416,7 +416,7 @@ def test_a_prompt_that_is_read_is_cancelled_by_replacing_the_process(
     thread.join()
     assert time.monotonic() - began < 1.0
     assert [a.finish for a in answers] == ["cancelled", "cancelled"]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while is_alive(pid):  # on a busy machine a process that was killed takes a while to go
         assert time.monotonic() < deadline
         time.sleep(0.01)

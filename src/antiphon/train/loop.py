@@ -70,7 +70,12 @@ def train(
     cannot go on, ModelError if it is damaged or of another model, EngineError when too many steps
     in a row are not finite, StorageError (DiskFullError).
     """
-    return _Run(task, config, should_stop, log).run(resume)
+    try:
+        return _Run(task, config, should_stop, log).run(resume)
+    finally:
+        # Or its threads may be alive when the process ends, which aborts it then.
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 class _Run:

@@ -145,6 +145,11 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
             rest = rest - entries
         return latents + (quantised - latents).detach(), commitment / len(self.codebooks)
 
+    def mark_started(self) -> None:
+        """From now on it quantises."""
+        self.started.fill_(True)
+        self._look()
+
     def _look(self) -> None:
         self.is_started = bool(self.started)
 
@@ -185,8 +190,7 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
             self.counts[number] = counts * latents_per_step / len(rest)
             rest = rest - centres[codes]
         self.sums.copy_(self.codebooks * self.counts[..., None])
-        self.started.fill_(True)
-        self.is_started = True
+        self.mark_started()
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _follow(self, rest: Tensor, codes: Tensor, number: int, step: int) -> None:
@@ -356,8 +360,7 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
         quantiser = model.quantiser
         quantiser.counts.fill_(1)
         quantiser.sums.copy_(quantiser.codebooks)
-        quantiser.started.fill_(True)
-        quantiser.is_started = True
+        quantiser.mark_started()
         return model
 
 
