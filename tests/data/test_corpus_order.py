@@ -132,7 +132,7 @@ def test_batches_stay_aligned_from_epoch_to_epoch(tmp_path: Path) -> None:
 def test_lengths_above_the_longest_crop_are_alike(tmp_path: Path) -> None:
     write_lengths(tmp_path, [list(range(20, 84))])
     order = seen(Corpus(tmp_path, "train"), 0, 0, 64)
-    alike = Corpus(tmp_path, "train", 4, longest_frames=20)
+    alike = Corpus(tmp_path, "train", 4, longest_seconds=0.8)
     batches = [order[start : start + 4] for start in range(0, 64, 4)]
     found = seen(alike, 0, 0, 64)
     # Batches as they were drawn, in another order.

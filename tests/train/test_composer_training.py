@@ -32,14 +32,14 @@ from antiphon.data.preprocessing import checksum_of
 from antiphon.data.shards import CodecIdentity, CodedClip, read_shard, write_shard
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.train.checkpoints import read_checkpoint
-from antiphon.train.composer import ComposerTask
+from antiphon.train.composer import ComposerTask, export_composer
 from antiphon.train.config import CodecConfig, ComposerConfig, load_config, plain
 from antiphon.train.logs import RunLog
 from antiphon.train.loop import Finished, train
 from antiphon.train.memory import require_memory
 from antiphon.train.optimizing import learning_rate
 from antiphon.train.resuming import find_checkpoint, kept_of, require_same_run
-from antiphon.train.runs import export_run
+from antiphon.train.runs import export_checkpoint, export_run
 from antiphon.train.tokenizer import new_tokenizer
 
 sys.path.append(str(Path(__file__).parents[1] / "compose"))
@@ -131,8 +131,8 @@ def learned_by_heart(data: Data, folder: Path) -> None:
         "log.validate_every_steps=1000", "checkpoint.every_steps=1000",
     )  # fmt: skip
     finished = run(config)
-    task = ComposerTask(config)
-    task.export(folder / "composer", read_checkpoint(finished.checkpoint).parts["model"], {})
+    checkpoint = read_checkpoint(finished.checkpoint)
+    export_checkpoint(checkpoint, folder / "composer", str(finished.checkpoint))
 
 
 def written_again(composer: Path, clip: CodedClip) -> float:
@@ -197,7 +197,8 @@ def test_the_adapter_adds_nothing_at_first(data: Data, tmp_path: Path) -> None:
     with torch.no_grad():
         assert torch.equal(with_one.model.logits(batch), without.model.logits(batch))
     state = with_one.model.state_dict()
-    with_one.export(tmp_path / "made", state, {"validation total": 3.5})
+    metrics = {"validation total": 3.5}
+    export_composer(tmp_path / "made", with_one.config, state, with_one.kept, metrics)
     assert "| validation total | 3.5 |" in (tmp_path / "made/README.md").read_text()
     adapter = ScoreAdapter.load(tmp_path / "made/adapter")
     assert not adapter.extra(np.ones((5, WIDTH), np.float32), 5).any()

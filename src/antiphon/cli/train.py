@@ -187,12 +187,13 @@ def _start(config: RunConfig, resume: str | None) -> Path | None:
 
 
 def _run(kind: Kind, task: Task, config: RunConfig, start: Path | None) -> None:
+    from antiphon.compose.conversion.result import whole_folder
     from antiphon.train.checkpoints import read_checkpoint
     from antiphon.train.config import plain
     from antiphon.train.live import shown_run
     from antiphon.train.logs import RunLog
     from antiphon.train.loop import train
-    from antiphon.train.runs import UNITS, metrics_of, whole_folder
+    from antiphon.train.runs import UNITS, export_checkpoint
 
     output = Path(config.output_dir)
     trackers, told = config.log.trackers, plain(config)
@@ -205,10 +206,10 @@ def _run(kind: Kind, task: Task, config: RunConfig, start: Path | None) -> None:
     ):
         finished = train(task, config, resume=start, should_stop=lambda: stop.is_wanted, log=log)
         if finished.is_first and not finished.stopped:
-            best = read_checkpoint(finished.best or finished.checkpoint)
-            weights = best.parts.get("average", best.parts["model"])
-            with whole_folder(output / kind) as temporary:
-                task.export(temporary, weights, metrics_of(best))
+            path = finished.best or finished.checkpoint
+            best = read_checkpoint(path)
+            with whole_folder(output / kind, replaces=True) as temporary:
+                export_checkpoint(best, temporary, str(path))
             why = "the best by validation loss" if finished.best else "the last: nothing judged it"
             log.note(f"{kind} of step {best.step}, {why}: {output / kind}")
     if finished.stopped:

@@ -51,14 +51,14 @@ class Corpus:
         split: Split,
         batch_size: int = 1,
         *,
-        longest_frames: int | None = None,
+        longest_seconds: float | None = None,
         skip_damaged: bool = False,
         with_states: bool = True,
     ) -> None:
         """Opening reads neither codes nor states: damage in them shows when a clip is asked for.
 
         `batch_size` is that of all processes together, where several share a batch.
-        `longest_frames` is what clips are cut to: longer ones count as equally long.
+        `longest_seconds` is what clips are cut to: longer ones count as equally long.
         `skip_damaged` reads every shard whole, and leaves out those that cannot be read: they are
         in `damaged`. `with_states` False leaves the states of texts unread.
 
@@ -68,12 +68,14 @@ class Corpus:
         assert batch_size >= 1, f"batch_size {batch_size}"
         self._split = split
         self._batch_size = batch_size
-        self._longest_frames = longest_frames
         self._with_states = with_states
         outlines, self.damaged = _outlines(folder, split, skip_damaged=skip_damaged)
         """The shards that were left out."""
         first = next(iter(outlines.values()))
         self.codec = first.codec
+        self._longest_frames = None
+        if longest_seconds is not None:
+            self._longest_frames = max(1, round(longest_seconds * self.codec.frame_rate))
         self.text_encoder = first.text_encoder
         """Whose states of texts the shards hold; None: they hold none."""
         digest = hashlib.blake2b(digest_size=16)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from antiphon.errors import ModelError
+from antiphon.errors import ModelError, StorageError
 from antiphon.files import atomic_write, storage_error, sync_file, sync_folder
 
 STATE_NAME, BEST_NAME = "state.json", "best.json"
@@ -172,8 +172,8 @@ def read_state(path: Path) -> dict[str, object]:
 def validation_loss(path: Path) -> float | None:
     """What a checkpoint says of itself, without its tensors; None if it was not judged."""
     try:
-        loss = json.loads((path / STATE_NAME).read_bytes()).get(VALIDATION_LOSS)
-    except (OSError, ValueError, AttributeError):
+        loss = read_state(path).get(VALIDATION_LOSS)
+    except (ModelError, StorageError):
         return None  # whoever goes on from it will be told
     return float(loss) if isinstance(loss, float | int) else None
 

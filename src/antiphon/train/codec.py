@@ -131,7 +131,6 @@ class CodecTask:
         for number, crop in enumerate(crops if self._codec.quantising else ()):
             for name, samples in (("original", crop), ("decoded", self._decoded(crop))):
                 path = folder / f"{number}-{name}.flac"
-                path.parent.mkdir(parents=True, exist_ok=True)
                 write(path, Waveform(samples[None], sound.sample_rate))
                 found.append((f"crop {number}, {name}", path))
         return found
@@ -144,12 +143,6 @@ class CodecTask:
         magnitudes = np.maximum(np.exp(logs) - config.log_floor, 0)
         stream = PhaseStream(config.window, config.stft_hop, config.griffin_lim_iterations)
         return np.concatenate([stream.feed(magnitudes), stream.finish()])[: len(samples)]
-
-    def export(
-        self, folder: Path, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
-    ) -> None:
-        """See `Task`."""
-        export_codec(folder, self._config, weights)
 
 
 def _first_quantised(config: CodecConfig, length: int) -> int:

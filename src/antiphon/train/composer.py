@@ -58,10 +58,11 @@ class ComposerTask(ComposerShape):
                 "data.codes=DIR"
             )
         folder = Path(config.data.codes)
-        codec = Corpus(folder, "train", skip_damaged=config.data.skip_damaged).codec
+        self._train = _corpus(config, "train")
+        codec = self._train.codec
         super().__init__(config, shape_of(codec))
-        self._train = self._corpus(folder, "train")
-        held = self._corpus(folder, "validation")
+        self._parts = parts_of(self.config.model)
+        held = _corpus(config, "validation")
         self._held = held if len(held) else None
         if not len(self._train):
             raise ConfigError(f"{folder} holds no clip of the split train; expected some")
@@ -92,7 +93,7 @@ class ComposerTask(ComposerShape):
             "data": self._train.checksum,
             "codec": json.dumps(dataclasses.asdict(self._train.codec)),
             "licences": json.dumps(self._licences),
-            **parts_of(self.config.model),
+            **self._parts,
         }
 
     @property
@@ -106,7 +107,7 @@ class ComposerTask(ComposerShape):
     def adopt(self, kept: Mapping[str, str]) -> None:
         """See `Task`."""
         require_same_data(kept, self.kept)
-        require_same_parts(kept, parts_of(self.config.model))
+        require_same_parts(kept, self._parts)
         if self.tokenizer is not None:
             self.tokenizer = Tokenizer.from_str(kept["tokenizer"])
 
@@ -121,10 +122,11 @@ class ComposerTask(ComposerShape):
         # The run's lengths one after the other, each for an equal part of it.
         step = position // training.accumulate
         part = min(step * len(self.lengths) // training.max_steps, len(self.lengths) - 1)
+        seed, frames = training.seed, self.lengths[part]
         return self.batch_of(
             [
-                self._row(self._train, first + number, self.lengths[part], training.seed)
-                for number in range(count)
+                self._row(self._train.clip(seed, place), place, frames, seed)
+                for place in range(first, first + count)
             ]
         )
 
@@ -133,7 +135,13 @@ class ComposerTask(ComposerShape):
         if self._held is None:
             return None
         count = self.config.training.batch_size
-        return self.batch_of([self._held_row(number * count + n) for n in range(count)])
+        held, frames = self._held, self.lengths[-1]
+        return self.batch_of(
+            [
+                self._row(held.clip(0, place), place, frames, 0, held=True)
+                for place in range(number * count, (number + 1) * count)
+            ]
+        )
 
     def units(self, batch: Batch) -> int:
         """See `Task`: codes."""
@@ -154,35 +162,18 @@ class ComposerTask(ComposerShape):
             codebooks=self.codes.codebooks,
         )
         frames = round(_SAMPLE_SECONDS * self.codes.frame_rate)
+        corpus = self._held or self._train
         found = []
         for number in range(count):
-            clip, row = self._sample_row(number, frames)
+            clip = corpus.clip(0, number)
+            row = self._row(clip, number, frames, 0, held=True, beginning=True)
             batch = self.batch_of([row])
             codes = sampled_codes(self.model, batch, row.codes.shape[1], self.pattern, number)
             path = folder / f"{number}.{_SAMPLE_FORMAT}"
-            path.parent.mkdir(parents=True, exist_ok=True)
             write(path, Waveform(codec.decode(codes), codec.sample_rate))
             said = render(clip.caption or "", Controls.from_options(dict(clip.controls or {})))
             found.append((f"{clip.id}: {said}", path))
         return found
-
-    def export(
-        self, folder: Path, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
-    ) -> None:
-        """See `Task`."""
-        export_composer(folder, self.config, weights, self.kept, metrics)
-
-    def _corpus(self, folder: Path, split: Split) -> Corpus:
-        training, trainer = self.config.training, self.config.trainer
-        processes = trainer.devices * trainer.nodes if split == "train" else 1
-        return Corpus(
-            folder,
-            split,
-            training.batch_size * processes,
-            longest_frames=max(self.lengths),
-            skip_damaged=self.config.data.skip_damaged,
-            with_states=self.model.text_encoder is None,
-        )
 
     def _require_states(self, folder: Path) -> None:
         """Raise ConfigError unless the codes come with the states of the text encoder."""
@@ -211,21 +202,7 @@ class ComposerTask(ComposerShape):
                 "the states of texts come with the codes: they are of all controls, or none"
             )
 
-    def _held_row(self, position: int, frames: int | None = None) -> Row:
-        corpus = self._held or self._train
-        return self._row(corpus, position, frames or self.lengths[-1], 0, held=True)
-
-    def _sample_row(self, position: int, frames: int) -> tuple[CodedClip, Row]:
-        corpus = self._held or self._train
-        clip = corpus.clip(0, position)
-        return clip, self._shown(clip, position, frames, 0, held=True, beginning=True)
-
     def _row(
-        self, corpus: Corpus, position: int, frames: int, seed: int, *, held: bool = False
-    ) -> Row:
-        return self._shown(corpus.clip(seed, position), position, frames, seed, held=held)
-
-    def _shown(
         self,
         clip: CodedClip,
         position: int,
@@ -278,6 +255,20 @@ class ComposerTask(ComposerShape):
         ids: list[int] = self.tokenizer.encode(text).ids if text else []
         # As `compose.text` cuts them: the end token stays.
         return (ids if len(ids) <= MAX_TEXT_TOKENS else [*ids[: MAX_TEXT_TOKENS - 1], END]), None
+
+
+def _corpus(config: ComposerConfig, split: Split) -> Corpus:
+    """The clips that a config learns from, or is judged on."""
+    trainer = config.trainer
+    processes = trainer.devices * trainer.nodes if split == "train" else 1
+    return Corpus(
+        Path(config.data.codes),
+        split,
+        config.training.batch_size * processes,
+        longest_seconds=max(config.data.lengths),
+        skip_damaged=config.data.skip_damaged,
+        with_states=not config.model.trains_text,
+    )
 
 
 def shape_of(codec: CodecIdentity) -> CodeShape:

@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import T5Config, T5EncoderModel
+from transformers import T5EncoderModel
 
 from antiphon.compose.checkpoint import DecoderConfig, MusicGenConfig, TextConfig
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
+from antiphon.compose.engines.torch_text import t5_config
 from antiphon.compose.lm import Decoder
 from antiphon.compose.score_adapter import OFFSETS, AdapterConfig
 from antiphon.compose.weights import Weights, weight_files
@@ -82,7 +83,7 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if config.trains_text:
-                self.text_encoder = T5EncoderModel(_t5_config(config))
+                self.text_encoder = T5EncoderModel(t5_config(self.musicgen.text, config.dropout))
             if base is None:
                 self.decoder = Decoder(self.musicgen)
                 self.decoder.apply(_draw)
@@ -191,22 +192,6 @@ def _text_config(config: ComposerModelConfig) -> TextConfig:
         epsilon=1e-6,
         pad=PAD,
         end=END,
-    )
-
-
-def _t5_config(config: ComposerModelConfig) -> T5Config:
-    return T5Config(
-        vocab_size=config.vocabulary,
-        d_model=config.text_width,
-        d_kv=config.text_width // config.text_heads,
-        d_ff=config.text_ffn_size,
-        num_layers=config.text_layers,
-        num_heads=config.text_heads,
-        dropout_rate=config.dropout,
-        pad_token_id=PAD,
-        eos_token_id=END,
-        is_encoder_decoder=False,
-        use_cache=False,
     )
 
 

@@ -263,9 +263,10 @@ class _Run:
         self._model.eval()
         folder = self._output / SAMPLES / f"step-{self._step:09}"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             with self._averaged(), torch.no_grad():
                 made = self._task.samples(folder, self._config.log.samples)
-        except AntiphonError as error:  # what is learned does not hang on it
+        except (AntiphonError, OSError) as error:  # what is learned does not hang on it
             self._log.note(f"no sounds after {self._step}: {error}")
             return
         self._log.sounds(self._step, [Sound(name, path) for name, path in made])

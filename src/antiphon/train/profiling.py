@@ -23,9 +23,8 @@ def trace(task: Task, config: RunConfig, steps: int, output: Path) -> str:
     Raises EngineError for batches that do not fit into memory, StorageError (DiskFullError).
     """
     fabric = new_fabric(config.trainer, alone=True)
-    rows = config.training.batch_size
-    require_memory(task, rows, 1, torch.device("cpu"), fabric.autocast)
     model, optimizer = fabric.setup(task.model, new_optimizer(task.model, config.training))
+    require_memory(task, config.training.batch_size, 1, fabric.device, fabric.autocast)
     task.begin()
     model.train()
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Literal
 
+from antiphon.compose.conversion.result import whole_folder
 from antiphon.data.loading import Corpus
 from antiphon.errors import ConfigError, ModelError
-from antiphon.files import storage_error, sync_folder
+from antiphon.files import storage_error
 from antiphon.plain import read_json
 from antiphon.train.base import resolved
 from antiphon.train.checkpoints import STATE_NAME, Checkpoint, CheckpointFolder, read_checkpoint
@@ -77,29 +76,40 @@ def _code_shape(config: ComposerConfig) -> CodeShape:
 
 def export_run(source: Path, output: Path) -> int:
     """Write the model of a run (its best checkpoint, or its newest if none was validated) or of one
-    checkpoint, by the moving average where there is one; the step it is of. The data that it
-    learned from are not needed.
+    checkpoint; the step it is of. The data that it learned from are not needed.
 
     Raises ConfigError for an output that is not empty, ModelError for a checkpoint that is none.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output} is there and not empty; expected a new folder")
-    path = find_trained(source)
-    checkpoint = read_checkpoint(path)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error("write", output, error) from error
+    with whole_folder(output) as temporary:
+        path = find_trained(source)
+        checkpoint = read_checkpoint(path)
+        export_checkpoint(checkpoint, temporary, str(path))
+    return checkpoint.step
+
+
+def export_checkpoint(checkpoint: Checkpoint, folder: Path, where: str) -> None:
+    """Write the model of a checkpoint that lies at `where`, by the moving average where there is
+    one.
+
+    Raises ModelError for one that does not say what it is of, StorageError (DiskFullError).
+    """
     config = checkpoint.state.get("config")
     data = config.get("data") if isinstance(config, dict) else None
     if not isinstance(data, dict):
-        raise ModelError(f"{path} does not say its config; expected a checkpoint of ours")
+        raise ModelError(f"{where} does not say its config; expected a checkpoint of ours")
     weights = checkpoint.parts.get("average", checkpoint.parts["model"])
-    text, where = json.dumps(config), str(path)
-    with whole_folder(output) as temporary:
-        if "codes" in data:
-            composer = read_json(ComposerConfig, text, where)
-            kept, metrics = kept_of(checkpoint), metrics_of(checkpoint)
-            export_composer(temporary, composer, weights, kept, metrics)
-        else:
-            export_codec(temporary, read_json(CodecConfig, text, where), weights)
-    return checkpoint.step
+    text = json.dumps(config)
+    if "codes" in data:
+        losses = checkpoint.state.get("validation")
+        metrics = losses if isinstance(losses, dict) else {}
+        composer = read_json(ComposerConfig, text, where)
+        export_composer(folder, composer, weights, kept_of(checkpoint), metrics)
+    else:
+        export_codec(folder, read_json(CodecConfig, text, where), weights)
 
 
 def find_trained(run: Path) -> Path:
@@ -115,30 +125,3 @@ def find_trained(run: Path) -> Path:
     if found is None:
         raise ModelError(f"{run} holds no checkpoint yet; expected one that was saved")
     return found
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder beside `path` that takes its place at the end, instead of an earlier one; a kill
-    leaves nothing that looks whole. Raises StorageError (DiskFullError)."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)  # of a killed one
-        temporary.mkdir(parents=True)
-        try:
-            yield temporary
-            if path.exists():
-                shutil.rmtree(path)
-            temporary.rename(path)
-            sync_folder(path.parent)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise storage_error("write", path, error) from error
-
-
-def metrics_of(checkpoint: Checkpoint) -> Mapping[str, float]:
-    """What was measured of it, for its card: its validation losses."""
-    losses = checkpoint.state.get("validation")
-    return dict(losses) if isinstance(losses, dict) else {}

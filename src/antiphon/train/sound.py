@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def decoded(
     name = hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()
     path = folder / f"{split}-{sample_rate}-{name}.pcm"
     unread = path.with_suffix(".unread.txt")
-    if not path.exists() or unread.exists():  # what was missing may be there now
+    if not path.exists() or _can_be_read_now(manifest, clips, sample_rate, unread):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -89,20 +90,12 @@ def _decode(
     unread: list[str] = []
     with replacing(path) as temporary, temporary.open("wb") as file:
         for number, clip in enumerate(clips):
-            end = clip.end_seconds
             try:
-                recording = read(
-                    manifest.path_of(clip),
-                    sample_rate=sample_rate,
-                    mono=True,
-                    start_seconds=clip.start_seconds,
-                    duration_seconds=None if end is None else end - clip.start_seconds,
-                )
+                samples = _samples(manifest, clip, sample_rate)
             except AntiphonError as error:
                 unread.append(f"{clip.id}: {error}\n")
                 continue
-            samples = np.clip(recording.waveform.samples[0], -1.0, 1.0) * _FULL_SCALE
-            file.write(np.rint(samples).astype(np.int16).tobytes())
+            file.write(samples.tobytes())
             on_clip(number + 1, len(clips))
         if not file.tell():
             raise ConfigError(
@@ -115,3 +108,30 @@ def _decode(
         atomic_write(told, "".join(unread).encode())
     else:
         told.unlink(missing_ok=True)
+
+
+def _can_be_read_now(manifest: Manifest, clips: list[Clip], sample_rate: int, unread: Path) -> bool:
+    """Whether any of the clips that an earlier run could not read is there now."""
+    lines = unread.read_text(encoding="utf-8").splitlines() if unread.exists() else ()
+    names = {line.partition(":")[0] for line in lines}
+    for clip in clips:
+        if clip.id in names:
+            with suppress(AntiphonError):
+                _samples(manifest, clip, sample_rate)
+                return True
+    return False
+
+
+def _samples(manifest: Manifest, clip: Clip, sample_rate: int) -> NDArray[np.int16]:
+    """A clip decoded, [T]. Raises AntiphonError where it cannot be read."""
+    end = clip.end_seconds
+    recording = read(
+        manifest.path_of(clip),
+        sample_rate=sample_rate,
+        mono=True,
+        start_seconds=clip.start_seconds,
+        duration_seconds=None if end is None else end - clip.start_seconds,
+    )
+    samples = np.clip(recording.waveform.samples[0], -1.0, 1.0) * _FULL_SCALE
+    rounded: NDArray[np.int16] = np.rint(samples).astype(np.int16)
+    return rounded

@@ -71,13 +71,8 @@ class Task(Protocol):
         """More to be told at each validation, by name; often nothing."""
 
     def samples(self, folder: Path, count: int) -> Sequence[tuple[str, Path]]:
-        """Sound that the model makes as it is now, written below `folder`: names and files."""
-
-    def export(
-        self, folder: Path, weights: Mapping[str, Tensor], metrics: Mapping[str, float]
-    ) -> None:
-        """Write the model with these weights as a folder that can be used; its card says the
-        metrics."""
+        """Sound that the model makes as it is now, written into `folder`, which is there: names
+        and files."""
 
 
 def repeated(batch: Batch, rows: int) -> Batch:

@@ -84,16 +84,17 @@ class Counted:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, *, replaces: bool = False) -> Iterator[Path]:
     """Give an empty folder beside `target` that takes its name at the end; if the body raises,
     nothing is left. What a killed process left there is cleared away.
 
-    Raises ConfigError for a `target` that is there and not empty, StorageError, also while another
+    Raises ConfigError for a `target` that is there and not empty, unless the new one `replaces` it;
+    StorageError, also while another
     process is at it, and for an OSError of the body.
     """
     target = Path(os.path.abspath(target))
     if target.is_dir():
-        if any(target.iterdir()):
+        if any(target.iterdir()) and not replaces:
             raise ConfigError(f"--output {target} is not empty; expected a new folder")
     elif target.exists():
         raise ConfigError(f"--output {target} is a file; expected a new folder")
@@ -108,7 +109,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
                     with path.open("rb+") as file:  # or a power cut leaves empty files
                         os.fsync(file.fileno())
                 if target.is_dir():
-                    target.rmdir()  # Windows renames onto nothing that is there
+                    # Windows renames onto nothing that is there.
+                    shutil.rmtree(target) if replaces else target.rmdir()
                 temporary.rename(target)
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)

@@ -16,7 +16,7 @@ from antiphon.errors import DependencyError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import T5EncoderModel
+    from transformers import T5Config, T5EncoderModel
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 
@@ -46,7 +46,7 @@ def load_torch_text_encoder(
     """
     try:
         import torch
-        from transformers import T5Config, T5EncoderModel
+        from transformers import T5EncoderModel
     except ImportError as error:
         raise DependencyError(
             f"{folder} needs torch and transformers: {error}; `pip install 'antiphon[torch]'`"
@@ -57,24 +57,32 @@ def load_torch_text_encoder(
         check_text_weights(part, config)
         tensors = _tensors(part, config, device, getattr(torch, dtype))
     with torch.device("meta"):  # no time is lost on random weights
-        model = T5EncoderModel(
-            T5Config(
-                vocab_size=config.vocabulary,
-                d_model=config.width,
-                d_kv=config.head_width,
-                d_ff=config.ffn_width,
-                num_layers=config.layers,
-                num_heads=config.heads,
-                relative_attention_num_buckets=config.buckets,
-                relative_attention_max_distance=config.max_distance,
-                layer_norm_epsilon=config.epsilon,
-                feed_forward_proj=f"{'gated-' if config.gated else ''}{config.activation}",
-                pad_token_id=config.pad,
-                eos_token_id=config.end,
-            )
-        )
+        model = T5EncoderModel(t5_config(config))
     model.load_state_dict(tensors, assign=True)
     return TextEncoder(tokenizer, config, _TorchModel(model.eval(), device))
+
+
+def t5_config(config: TextConfig, dropout: float = 0.0) -> T5Config:
+    """The same for transformers; `dropout` counts in training alone."""
+    from transformers import T5Config
+
+    return T5Config(
+        vocab_size=config.vocabulary,
+        d_model=config.width,
+        d_kv=config.head_width,
+        d_ff=config.ffn_width,
+        num_layers=config.layers,
+        num_heads=config.heads,
+        relative_attention_num_buckets=config.buckets,
+        relative_attention_max_distance=config.max_distance,
+        layer_norm_epsilon=config.epsilon,
+        feed_forward_proj=f"{'gated-' if config.gated else ''}{config.activation}",
+        dropout_rate=dropout,
+        pad_token_id=config.pad,
+        eos_token_id=config.end,
+        is_encoder_decoder=False,
+        use_cache=False,
+    )
 
 
 def _tensors(
