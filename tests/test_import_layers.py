@@ -29,7 +29,7 @@ LAYERS = (
     (
         "models", "description", "exports", "files", "facts", "midi", "score", "controls",
         "notation", "plain", "addresses", "audio", "loudness", "settings", "log",
-        "threads", "workers", "journal", "csv_rows", "memory",
+        "threads", "workers", "journal", "csv_rows", "memory", "graphs", "weights",
     ),
     ("errors",),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from antiphon.compose.checkpoint import CodecConfig, DecoderConfig, MusicGenConf
 from antiphon.compose.engines import Branch, DecoderEngine
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, choose
-from antiphon.compose.weights import Float32
+from antiphon.weights import Float32
 
 _DECODER = DecoderConfig(
     layers=1, width=4, heads=1, ffn_width=4, codebooks=4, card=64, channels=1, max_positions=2048,

@@ -23,9 +23,9 @@ from antiphon.compose.melody import no_melody
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, draws_of
-from antiphon.compose.weights import Float32
 from antiphon.compose.windows import Window
 from antiphon.errors import EngineError, ModelError
+from antiphon.weights import Float32
 
 pytestmark = pytest.mark.unit
 

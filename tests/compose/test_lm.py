@@ -15,8 +15,8 @@ from torch import Tensor
 
 from antiphon.compose.checkpoint import read_config
 from antiphon.compose.lm import Decoder
-from antiphon.compose.weights import Weights, weight_files
 from antiphon.errors import ModelError
+from antiphon.weights import Weights, weight_files
 
 pytestmark = pytest.mark.unit
 

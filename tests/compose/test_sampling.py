@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from antiphon.compose.sampling import Sampling, choose, draws_of, guided
-from antiphon.compose.weights import Float32
 from antiphon.errors import ConfigError
+from antiphon.weights import Float32
 
 pytestmark = pytest.mark.unit
 

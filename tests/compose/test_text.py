@@ -20,8 +20,8 @@ from antiphon.compose.checkpoint import TextConfig, read_config
 from antiphon.compose.engines.torch_text import Dtype, load_torch_text_encoder
 from antiphon.compose.text import MAX_TEXT_TOKENS, TextEncoder, load_text_encoder
 from antiphon.compose.text_graph import distance_buckets
-from antiphon.compose.weights import Float32
 from antiphon.errors import DependencyError, EngineError, ModelError
+from antiphon.weights import Float32
 
 pytestmark = pytest.mark.unit
 

@@ -31,8 +31,8 @@ from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, draws_of
 from antiphon.compose.sampling import choose as choose_by_numpy
 from antiphon.compose.sampling import guided as guided_by_numpy
-from antiphon.compose.weights import Float32, Weights, weight_files
 from antiphon.errors import ConfigError, DependencyError, EngineError
+from antiphon.weights import Float32, Weights, weight_files
 
 pytestmark = pytest.mark.unit
 

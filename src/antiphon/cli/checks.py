@@ -190,7 +190,7 @@ def _composing() -> Check:
     import numpy as np
 
     from antiphon import threads
-    from antiphon.compose.graphs import GraphWriter, open_graph
+    from antiphon.graphs import GraphWriter, open_graph
 
     generator = np.random.default_rng(0)
     rows = generator.standard_normal((2, 256)).astype(np.float32)

@@ -153,8 +153,8 @@ def _content(settings: Settings, model: str | None) -> str | None:
         return None
     from antiphon.compose.batch.jobs import checksum_of_model
     from antiphon.compose.loading import GRAPHS
-    from antiphon.compose.weights import FINGERPRINTS_NAME
     from antiphon.models import find
+    from antiphon.weights import FINGERPRINTS_NAME
 
     folder = find(model, settings.models)
     return checksum_of_model(folder, settings.cache / GRAPHS / FINGERPRINTS_NAME)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.compose.checkpoint import MusicGenConfig
-from antiphon.compose.graphs import GraphWriter, Precision, Shape
-from antiphon.compose.weights import Float32, Weights
+from antiphon.graphs import GraphWriter, Precision, Shape
+from antiphon.weights import Float32, Weights
 
 STEP, CONDITION = "step", "condition"  # the names of the two graphs
 _DECODER = "decoder.model.decoder."

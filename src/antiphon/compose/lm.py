@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from antiphon.compose.checkpoint import DecoderConfig, MusicGenConfig
 from antiphon.compose.decoder_graph import positions
-from antiphon.compose.weights import Weights
+from antiphon.weights import Weights
 
 # Below which tensors of a transformers checkpoint ours are kept; of several, one below the other.
 _SOURCES = {

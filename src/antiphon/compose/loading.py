@@ -12,11 +12,11 @@ from antiphon.compose.codecs import StereoCodec
 from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.conversion.exported import Exported, open_exported, read_exported
 from antiphon.compose.engines import DecoderEngine
-from antiphon.compose.graphs import PRECISIONS, Precision
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.text import TextEncoder, load_text_encoder
-from antiphon.compose.weights import FINGERPRINTS_NAME, Weights, fingerprint, weight_files
 from antiphon.errors import ConfigError, DependencyError, ModelError
+from antiphon.graphs import PRECISIONS, Precision
+from antiphon.weights import FINGERPRINTS_NAME, Weights, fingerprint, weight_files
 
 _THREADS_PER_CORE = 4  # more only wait for each other
 GRAPHS = "graphs"  # the folder of prepared models in the cache

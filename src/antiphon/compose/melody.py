@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from antiphon.analysis.features import CHROMA_RATE, SAMPLE_RATE, FeatureExtractor
 from antiphon.analysis.harmony import mean_between, tuned_chroma
 from antiphon.audio import Waveform, resample
-from antiphon.compose.weights import Float32
+from antiphon.weights import Float32
 
 FRAME_SECONDS = (
     4096 / 32_000

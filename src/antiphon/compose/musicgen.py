@@ -24,11 +24,11 @@ from antiphon.compose.sampling import draws_of
 from antiphon.compose.sections import require_in_order, sections_of
 from antiphon.compose.text import TextEncoder
 from antiphon.compose.understanding import understand
-from antiphon.compose.weights import Float32
 from antiphon.compose.windows import STRIDE_SECONDS, WINDOW_SECONDS, Window, plan
 from antiphon.errors import ConfigError
 from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
+from antiphon.weights import Float32
 
 _FIRST_FRAMES, _FRAMES = 25, 50  # of codes that are decoded at a time: half a second, then one
 _WARM_SECONDS = 1.0  # of a continued file that the codec decodes before it goes on

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.compose.patterns import Codes
-from antiphon.compose.weights import Float32
 from antiphon.errors import ConfigError
+from antiphon.weights import Float32
 
 MAX_TEMPERATURE, MAX_GUIDANCE = 10.0, 100.0
 _USUAL_TOP_K = 250  # MusicGen's, of 2,048 entries

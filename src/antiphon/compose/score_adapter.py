@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from antiphon.compose import score_frames
 from antiphon.compose.config_values import CONFIG_NAME, ConfigValues
-from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights
 from antiphon.errors import ModelError
 from antiphon.files import atomic_write
+from antiphon.weights import WEIGHTS_NAME, Float32, Weights
 
 MODEL_TYPE = "antiphon_score_adapter"
 # The frames that a step sees, counted from the one whose first codebook it predicts: the codebooks

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from antiphon.compose.checkpoint import TextConfig
-from antiphon.compose.graphs import GraphWriter, kept, open_graph
 from antiphon.compose.text_graph import check_text_weights, write_text_graph
-from antiphon.compose.weights import (
+from antiphon.errors import EngineError, ModelError
+from antiphon.files import storage_error
+from antiphon.graphs import GraphWriter, kept, open_graph
+from antiphon.weights import (
     FINGERPRINTS_NAME,
     Float32,
     Weights,
     fingerprint,
     weight_files,
 )
-from antiphon.errors import EngineError, ModelError
-from antiphon.files import storage_error
 
 MAX_TEXT_TOKENS = 512
 """The longest text T5 was trained on, its end token included; with the distances it has buckets

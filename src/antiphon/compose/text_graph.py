@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon.compose.checkpoint import TextConfig
-from antiphon.compose.graphs import GraphWriter
-from antiphon.compose.weights import Weights
+from antiphon.graphs import GraphWriter
+from antiphon.weights import Weights
 
 EMBEDDING_NAMES = ("shared.weight", "encoder.embed_tokens.weight")
 """Two names of one tensor; safetensors keeps only one of them, not always the same."""

@@ -15,7 +15,6 @@ from antiphon.compose.codecs import AudioCodec
 from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.score_frames import VERSION as SCORE_FRAMES
 from antiphon.compose.score_frames import WIDTH, score_frames
-from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 from antiphon.data.manifest import Clip, Manifest
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
 from antiphon.data.shards import (
@@ -37,6 +36,7 @@ from antiphon.data.text_states import (
 from antiphon.errors import AntiphonError, ConfigError, DiskFullError, EngineError
 from antiphon.files import storage_error
 from antiphon.score import Score
+from antiphon.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 
 LEDGER_NAME = ".preprocess.jsonl"
 SHARD_CLIPS = 128

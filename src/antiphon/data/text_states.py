@@ -12,10 +12,10 @@ import numpy as np
 from antiphon.compose.checkpoint import read_text_config
 from antiphon.compose.prompt import render
 from antiphon.compose.text import TOKENIZER_NAME, TextEncoder, load_text_encoder
-from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 from antiphon.controls import Controls
 from antiphon.data.shards import States, TextEncoderIdentity
 from antiphon.errors import EngineError
+from antiphon.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 
 _REMEMBERED = 256  # texts; passages of a recording mostly have one caption
 _SHOWN = 40  # characters of a text in a message

@@ -15,10 +15,10 @@ from antiphon.compose.checkpoint import (
     read_config,
     read_text_config,
 )
-from antiphon.compose.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 from antiphon.errors import ConfigError, ModelError
 from antiphon.models.finding import find
 from antiphon.train.config import ComposerModelConfig
+from antiphon.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 
 
 def base_of(config: ComposerModelConfig) -> tuple[Path, MusicGenConfig] | None:

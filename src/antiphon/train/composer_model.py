@@ -19,11 +19,11 @@ from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.engines.torch_text import t5_config
 from antiphon.compose.lm import Decoder
 from antiphon.compose.score_adapter import OFFSETS, AdapterConfig
-from antiphon.compose.weights import Weights, weight_files
 from antiphon.train.base import base_of
 from antiphon.train.config import ComposerModelConfig
 from antiphon.train.lora import add_lora, freeze
 from antiphon.train.task import Batch, Losses
+from antiphon.weights import Weights, weight_files
 
 MAX_POSITIONS = 8192  # sinusoids, of which there are as many as one likes: 109 s at 75 Hz
 _DEVIATION = 0.02  # of first weights, as transformers draws MusicGen's

@@ -19,7 +19,6 @@ from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.lm import Decoder
 from antiphon.compose.score_adapter import AdapterConfig, write_adapter
 from antiphon.compose.text import TOKENIZER_NAME, text_part
-from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 from antiphon.errors import ModelError
 from antiphon.files import atomic_write, replacing, storage_error
 from antiphon.models.manifest import licence_of
@@ -29,6 +28,7 @@ from antiphon.train.checkpoints import save_tensors
 from antiphon.train.composer_model import END, PAD
 from antiphon.train.config import ComposerConfig, ComposerModelConfig, to_yaml
 from antiphon.train.lora import merged, write_peft
+from antiphon.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 
 ADAPTER_NAME, LORA_NAME = "adapter", "lora"
 GENERATION_NAME = "generation_config.json"

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.compose.lm import Decoder, Layer
-from antiphon.compose.weights import Float32
 from antiphon.files import atomic_write
 from antiphon.train.config import LoraConfig
+from antiphon.weights import Float32
 
 # The linear parts of a layer of `lm.Layer`, under transformers' name of what they belong to.
 _PARTS: Mapping[str, tuple[str, ...]] = {

@@ -27,9 +27,9 @@ from antiphon.compose.codecs.magnitude_graph import DECODER_KERNEL, EXPANSION, K
 from antiphon.compose.codecs.phase import margin
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.patterns import Codes
-from antiphon.compose.weights import WEIGHTS_NAME, Weights, weight_files
 from antiphon.errors import EngineError
 from antiphon.files import atomic_write, storage_error
+from antiphon.weights import WEIGHTS_NAME, Weights, weight_files
 
 MEL_BANDS = 100
 COLLECT_FROM_STEP = 110  # quantising from the first step on collapses: few entries are ever used

@@ -182,7 +182,7 @@ def checksum_of_model(folder: Path, memory: Path) -> str:
     # Not with the module: the synth needs none of what these load.
     from antiphon.compose.conversion.exported import read_exported
     from antiphon.compose.text import TOKENIZER_NAME
-    from antiphon.compose.weights import fingerprint, weight_files
+    from antiphon.weights import fingerprint, weight_files
 
     exported = read_exported(folder)
     parts = weight_files(folder) if exported is None else [folder / n for n in exported.files]

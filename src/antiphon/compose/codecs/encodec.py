@@ -23,10 +23,10 @@ from antiphon.compose.codecs import (
     encodec_layers,
 )
 from antiphon.compose.codecs.encodec_layers import Half
-from antiphon.compose.graphs import kept, open_graph
 from antiphon.compose.patterns import Codes
-from antiphon.compose.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
 from antiphon.errors import ConfigError, EngineError
+from antiphon.graphs import kept, open_graph
+from antiphon.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
 
 _LONGEST_FRAMES = 50  # computed at a time: 8 MB for each of the largest arrays at 32 kHz
 

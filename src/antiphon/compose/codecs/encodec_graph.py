@@ -13,8 +13,8 @@ import numpy as np
 
 from antiphon.compose.checkpoint import CodecConfig
 from antiphon.compose.codecs.encodec_layers import Block, Conv, Half, Stack, decoder, encoder
-from antiphon.compose.graphs import GraphWriter
-from antiphon.compose.weights import Float32, Weights
+from antiphon.graphs import GraphWriter
+from antiphon.weights import Float32, Weights
 
 # As torch names the gain and the direction: since 2.0, and before.
 WEIGHT_NORMS = (

@@ -27,10 +27,10 @@ from antiphon.compose.codecs import (
 )
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.phase import AHEAD_FRAMES, BLOCK_FRAMES, PhaseStream, analyse, margin
-from antiphon.compose.graphs import kept, open_graph
 from antiphon.compose.patterns import Codes
-from antiphon.compose.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
 from antiphon.errors import EngineError
+from antiphon.graphs import kept, open_graph
+from antiphon.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
 
 _PIECE_FRAMES = 50  # code frames encoded at a time
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from antiphon.compose.graphs import GraphWriter
-from antiphon.compose.weights import Weights
+from antiphon.graphs import GraphWriter
+from antiphon.weights import Weights
 
 if TYPE_CHECKING:
     from antiphon.compose.codecs.magnitude_config import MagnitudeConfig

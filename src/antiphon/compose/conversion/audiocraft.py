@@ -17,8 +17,8 @@ import numpy as np
 
 from antiphon.compose.conversion.pickles import read_pickle, tensors_of
 from antiphon.compose.conversion.tensors import Tensor, rows
-from antiphon.compose.weights import Float32
 from antiphon.errors import ModelError
+from antiphon.weights import Float32
 
 LM_NAME, CODEC_NAME = "state_dict.bin", "compression_state_dict.bin"
 HEAD_WIDTH = 64

@@ -45,16 +45,16 @@ from antiphon.compose.conversion.tensors import (
 )
 from antiphon.compose.text import TOKENIZER_NAME, load_tokenizer, text_part
 from antiphon.compose.text_graph import EMBEDDING_NAMES, check_text_weights, embedding_name
-from antiphon.compose.weights import (
+from antiphon.errors import ConfigError, ModelError, ModelMissingError
+from antiphon.models import find
+from antiphon.models.manifest import RECORD_NAME
+from antiphon.weights import (
     INDEX_NAME,
     WEIGHTS_NAME,
     Float32,
     Weights,
     weight_files,
 )
-from antiphon.errors import ConfigError, ModelError, ModelMissingError
-from antiphon.models import find
-from antiphon.models.manifest import RECORD_NAME
 
 TEXT_ENCODER, CODEC = "google-t5/t5-base", "facebook/encodec_32khz"
 TOKENIZER_FILES = (TOKENIZER_NAME, "tokenizer_config.json", "special_tokens_map.json")

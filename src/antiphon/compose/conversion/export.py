@@ -39,18 +39,18 @@ from antiphon.compose.conversion.result import (
 )
 from antiphon.compose.conversion.tensors import in_precision, of_weights, write_safetensors
 from antiphon.compose.conversion.unexport import checkpoint_tensors
-from antiphon.compose.graphs import FORMAT, PRECISIONS
 from antiphon.compose.loading import GRAPHS, LoadOptions, load_musicgen
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError
+from antiphon.graphs import FORMAT, PRECISIONS
 from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 from antiphon.plain import write_json
+from antiphon.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("8bit", *(name for name in PRECISIONS if name != "8bit")),

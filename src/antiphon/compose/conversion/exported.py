@@ -11,12 +11,12 @@ from antiphon.compose.checkpoint import MusicGenConfig, encodec_of
 from antiphon.compose.codecs import encodec_layers
 from antiphon.compose.codecs.encodec import EncodecCodec
 from antiphon.compose.engines.onnx import OnnxDecoder
-from antiphon.compose.graphs import FORMAT
 from antiphon.compose.text import OnnxTextModel, TextEncoder, load_tokenizer
-from antiphon.compose.weights import Weights
 from antiphon.errors import ConfigError, ModelError
 from antiphon.files import storage_error
+from antiphon.graphs import FORMAT
 from antiphon.plain import read_json
+from antiphon.weights import Weights
 
 EXPORT_NAME = "antiphon.json"
 DECODER, TEXT, CODEC = "decoder", "text", "codec"  # the folders in it

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from antiphon.compose.weights import Float32, Weights
 from antiphon.errors import ModelError
 from antiphon.files import storage_error
+from antiphon.weights import Float32, Weights
 
 _SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1,
           "BOOL": 1}  # fmt: skip

@@ -22,9 +22,9 @@ from antiphon.compose.codecs.encodec_graph import WEIGHT_NORMS
 from antiphon.compose.conversion.exported import CODEC, DECODER, TEXT
 from antiphon.compose.conversion.tensors import Tensor, of_weights
 from antiphon.compose.decoder_graph import cached_width
-from antiphon.compose.weights import JOINT, Float32, Weights
 from antiphon.errors import ModelError
 from antiphon.files import storage_error
+from antiphon.weights import JOINT, Float32, Weights
 
 _CODEC_PART = "audio_encoder."
 _HALF_PARTS = tuple(f"{half}_{part}" for half in ("encoder", "decoder")

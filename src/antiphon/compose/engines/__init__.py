@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from antiphon.compose.checkpoint import MusicGenConfig
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.weights import Float32
 from antiphon.errors import EngineError
+from antiphon.weights import Float32
 
 
 @dataclass(frozen=True, eq=False)

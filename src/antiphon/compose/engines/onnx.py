@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from antiphon.compose import decoder_graph
 from antiphon.compose.checkpoint import MusicGenConfig
 from antiphon.compose.engines import Branch, not_finite, require_positions
-from antiphon.compose.graphs import open_graph
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling, choose, guided
-from antiphon.compose.weights import Float32
 from antiphon.errors import EngineError
+from antiphon.graphs import open_graph
+from antiphon.weights import Float32
 
 # Known steps are taken in so many at a time: bounded memory, whatever the length of a prompt.
 _FEED_STEPS = 64

@@ -13,10 +13,10 @@ from antiphon.compose.checkpoint import MusicGenConfig
 from antiphon.compose.decoder_graph import CacheScales, cached_width, write_decoder
 from antiphon.compose.engines import Branch
 from antiphon.compose.engines.onnx import OnnxDecoder, OnnxSession
-from antiphon.compose.graphs import Precision, kept
 from antiphon.compose.melody import no_melody
 from antiphon.compose.sampling import Sampling, draws_of
-from antiphon.compose.weights import Float32, Weights
+from antiphon.graphs import Precision, kept
+from antiphon.weights import Float32, Weights
 
 _INT8_MAX = 127.0
 _HEADROOM = 1.5  # of the range over the largest value that was seen: music is long

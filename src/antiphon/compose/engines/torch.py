@@ -21,8 +21,8 @@ from antiphon.compose.engines.torch_block import REACH, Block, Shape, rounded, t
 from antiphon.compose.lm import Decoder
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.weights import Float32, Weights
 from antiphon.errors import ConfigError, EngineError
+from antiphon.weights import Float32, Weights
 
 TorchPrecision = Literal["fp32", "fp16", "bf16"]
 TORCH_PRECISIONS: tuple[TorchPrecision, ...] = ("fp32", "fp16", "bf16")

@@ -21,8 +21,8 @@ from antiphon.compose.engines import Branch, not_finite
 from antiphon.compose.lm import Decoder, KeyValue
 from antiphon.compose.patterns import Codes
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.weights import Float32
 from antiphon.errors import EngineError
+from antiphon.weights import Float32
 
 # Attention reads the cache up to the next multiple of this: one graph for each, and at most so much
 # read in vain. The whole cache of a window of 30 s would be 1,536 positions at every step.

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from antiphon.compose.checkpoint import TextConfig
 from antiphon.compose.text import TextEncoder, load_tokenizer, text_part
 from antiphon.compose.text_graph import check_text_weights, embedding_name
-from antiphon.compose.weights import Float32, Weights, weight_files
 from antiphon.errors import DependencyError
+from antiphon.weights import Float32, Weights, weight_files
 
 if TYPE_CHECKING:
     import torch

@@ -23,9 +23,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from antiphon.compose.weights import Float32
 from antiphon.errors import EngineError
 from antiphon.files import storage_error
+from antiphon.weights import Float32
 
 Precision = Literal["fp32", "8bit", "4bit"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "8bit", "4bit")

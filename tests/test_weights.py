@@ -14,8 +14,8 @@ import torch
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
-from antiphon.compose.weights import Weights, fingerprint, weight_files
 from antiphon.errors import ModelError, StorageError
+from antiphon.weights import Weights, fingerprint, weight_files
 
 pytestmark = pytest.mark.unit
 

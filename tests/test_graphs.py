@@ -15,9 +15,9 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from antiphon.compose.graphs import GraphWriter, Precision, kept, quantise
-from antiphon.compose.weights import Float32
 from antiphon.errors import DiskFullError, ModelError, StorageError
+from antiphon.graphs import GraphWriter, Precision, kept, quantise
+from antiphon.weights import Float32
 
 pytestmark = pytest.mark.unit
 
@@ -250,13 +250,13 @@ def test_another_process_is_waited_for_and_it_is_said(
             go_on.set()  # only once it is said
 
     handler = Handler()
-    logging.getLogger("antiphon.compose.graphs").addHandler(handler)
+    logging.getLogger("antiphon.graphs").addHandler(handler)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(kept, tmp_path, "key", build)
         assert begun.wait(20)
         second = pool.submit(kept, tmp_path, "key", build)
         assert first.result(30) == second.result(30)
-    logging.getLogger("antiphon.compose.graphs").removeHandler(handler)
+    logging.getLogger("antiphon.graphs").removeHandler(handler)
     assert "another process prepares this model" in caplog.text
 
 
