@@ -32,28 +32,77 @@ class Claim:
 
 @dataclass(frozen=True)
 class Tag:
-    """A genre or an instrument that a trained listener hears; 0.5 and more counts as asserted."""
+    """Something that a trained listener hears; 0.5 and more counts as asserted."""
 
     name: str
     confidence: float
 
 
 @dataclass(frozen=True)
-class Presence:
-    """Whether something is there at all."""
+class Passage:
+    """A stretch of a recording."""
 
-    present: bool
-    confidence: float
+    start_seconds: float
+    end_seconds: float
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a trained listener hears beyond the measured facts."""
+class Sounding:
+    """An instrument that is heard, and when."""
 
+    name: str
+    confidence: float
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Whether something is there, how sure that is (0.5 to 1), and when it is."""
+
+    present: bool
+    confidence: float
+    passages: tuple[Passage, ...] = ()
+
+
+@dataclass(frozen=True)
+class EnergyCurve:
+    """Energy as heard, 0 (low) to 1 (high), at equal steps."""
+
+    step_seconds: float
+    level: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class HeardSection:
+    """What is heard in one of the measured sections."""
+
+    start_seconds: float
+    end_seconds: float
     genre: tuple[Tag, ...] = ()
     instruments: tuple[Tag, ...] = ()
     drums: Presence | None = None
     energy: str | None = None
+    energy_confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a trained listener hears beyond the measured facts, the surest first.
+
+    Tags below 0.5 are listed but not asserted. `music` says whether it is music at all; where it is
+    not, nothing else is asserted. `moods` and `dance` follow from the rest by rule.
+    """
+
+    music: Presence | None = None
+    genre: tuple[Tag, ...] = ()
+    instruments: tuple[Sounding, ...] = ()
+    drums: Presence | None = None
+    energy: str | None = None
+    energy_confidence: float | None = None
+    energy_curve: EnergyCurve | None = None
+    moods: tuple[Tag, ...] = ()
+    dance: Presence | None = None
+    sections: tuple[HeardSection, ...] = ()
 
 
 @dataclass(frozen=True)
