@@ -26,6 +26,7 @@ FINGERPRINTS_NAME = "fingerprints.json"  # what `fingerprint` remembers, in a ca
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")  # a bare pickle, and torch's archive of them
 JOINT = "+"  # between the names of tensors that are one array
 _FLOATS = ("F64", "F32", "F16", "BF16")
+SCALES = ".scales"  # ends the name of the scales of a tensor that is kept in 8 bits
 
 Float32 = NDArray[np.float32]
 
@@ -92,14 +93,24 @@ class Weights:
         return str(self._readers[full].get_slice(full).get_dtype())  # type: ignore[no-untyped-call]
 
     def read(self, name: str) -> Float32:
-        """One tensor as float32. Raises ModelError if it is not there, holds no floats, or is not
-        finite: a damaged file would otherwise be noticed by its noise."""
+        """One tensor as float32, also one that `in_8_bits` made. Raises ModelError if it is not
+        there, holds no floats, or is not finite: a damaged file would otherwise be noticed by its
+        noise."""
         kind = self.kind(name)
         full = self._prefix + name
         reader = self._readers[full]
-        if kind not in _FLOATS:
+        is_packed = kind == "I8" and name + SCALES in self
+        if kind not in _FLOATS and not is_packed:
             raise ModelError(f"tensor {full!r} is of type {kind}; expected one of {_FLOATS}")
         values: Float32 = reader.get_tensor(full).astype(np.float32)  # type: ignore[no-untyped-call]
+        if is_packed:
+            scales = self.read(name + SCALES)
+            if scales.shape != values.shape[:1]:
+                raise ModelError(
+                    f"tensor {full!r} has {len(values)} rows and the scales of {scales.shape}; "
+                    "expected one for each row"
+                )
+            values *= scales.reshape(-1, *[1] * (values.ndim - 1))
         if not np.isfinite(values).all():
             raise ModelError(
                 f"tensor {full!r} of {self.files[0].parent} is not finite; the file is damaged: "
@@ -132,6 +143,14 @@ class Weights:
             ) from error
         except OSError as error:
             raise storage_error("read", path, error) from error
+
+
+def in_8_bits(values: Float32) -> tuple[NDArray[np.int8], Float32]:
+    """[M, ...] as whole numbers of -127 to 127, and the scale [M] of each row."""
+    rows = values.reshape(len(values), -1)
+    scales = np.abs(rows).max(1) / np.float32(127)
+    steps = rows / np.where(scales > 0, scales, 1)[:, None]
+    return np.rint(steps).astype(np.int8).reshape(values.shape), scales.astype(np.float32)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:

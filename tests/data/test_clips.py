@@ -19,7 +19,7 @@ CLIP = Clip("a1", "deep/é.flac", "ab" * 32, 12.5, 44_100, 2, "train", "artist:x
 PASSAGE = dataclasses.replace(
     CLIP, id="a2", start_seconds=1.5, end_seconds=3.25, seconds=1.75, caption='"slow", blues\n🎵',
     caption_source="file", controls={"tempo": 90.0, "key": "C# minor", "mood": ["sad"]},
-    licence="CC0-1.0", source="folder",
+    licence="CC0-1.0", source="folder", music=False,
 )  # fmt: skip
 
 
@@ -31,6 +31,18 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.parquet"]
     write_manifest(tmp_path / "empty.parquet", [])
     assert read_manifest(tmp_path / "empty.parquet").clips == ()
+
+
+def test_what_was_written_before_a_column_came_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    write_manifest(path, [dataclasses.replace(CLIP, music=True), PASSAGE])
+    assert [clip.music for clip in read_manifest(path).clips] == [True, False]
+    table = pyarrow.parquet.read_table(path)
+    pyarrow.parquet.write_table(table.drop_columns(["music"]), path)
+    assert read_manifest(path).clips == (CLIP, dataclasses.replace(PASSAGE, music=None))
+    pyarrow.parquet.write_table(table.drop_columns(["licence"]), path)
+    with pytest.raises(ConfigError, match="has no column 'licence'; make it anew"):
+        read_manifest(path)
 
 
 @pytest.mark.parametrize(

@@ -218,3 +218,17 @@ def test_musiccaps_over_local_audio(tmp_path: Path) -> None:
     given = "ytid,start_s,end_s,aspect_list,caption,genre\n-0Gj8-vB1q4,30,40,\"['jazz']\",x,blues\n"
     (row,) = read_source(tmp_path, table(tmp_path, given), "musiccaps").rows
     assert row.controls == {"genre": "blues"}  # a column goes before an aspect
+
+
+def test_whether_it_is_music(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    said = ("yes", "TRUE", "1", "no", "false", "0", "", "nan")
+    lines = [f'{{"path": "a.wav", "music": "{word}"}}' for word in said]
+    lines += ['{"path": "a.wav", "music": false}', '{"path": "a.wav", "music": "maybe"}']
+    source = read_source(tmp_path, table(tmp_path, "\n".join(lines), "t.jsonl"))
+    assert [row.music for row in source.rows] == [
+        True, True, True, False, False, False, None, None, False,
+    ]  # fmt: skip
+    assert not source.notes
+    (problem,) = source.problems
+    assert problem.reason == "music is 'maybe'; expected yes or no, true or false, 1 or 0"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +119,26 @@ def test_recipes_that_cannot_be_made(values: dict[str, object], match: str) -> N
 
 def test_controls_are_whole() -> None:
     assert Controls.from_options(write_piece(DEEP, 0).truth.to_dict()) == write_piece(DEEP, 0).truth
+
+
+def test_a_piece_is_the_same_in_every_process() -> None:
+    """A set's order is another one in each."""
+    program = (
+        "from antiphon.data.synthesizing import Recipe, write_piece\n"
+        "for number in range(60):\n"
+        "    piece = write_piece(Recipe(1), number)\n"
+        "    print(piece.truth, piece.caption)\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
 
 
 def test_fluidsynth_plays_the_same_pieces(tmp_path: Path) -> None:

@@ -86,6 +86,16 @@ def synthesize(
             "compose; strong, with thinned bands, noise and MP3, for models that listen."
         ),
     ] = "none",
+    not_music: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="How much of it is no music: noise, applause, speech, sirens; for models that "
+            "listen.",
+        ),
+    ] = 0.0,
     jobs: Jobs = None,
     retry_failed: RetryFailed = False,
     as_json: AsJson = False,
@@ -107,6 +117,7 @@ def synthesize(
         tuple(soundfont or ()),
         variation,
         tuple(genre or GENRES),
+        not_music,
     )
     with long_run("synthesizing", settings, retry_failed=retry_failed) as (stop, run):
         result = make(recipe, output_dir, run)

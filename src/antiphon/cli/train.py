@@ -16,7 +16,7 @@ from antiphon.errors import ConfigError, DependencyError
 if TYPE_CHECKING:
     from antiphon.train.task import RunConfig, Task
 
-Kind = Literal["codec", "composer"]
+Kind = Literal["codec", "composer", "listener"]
 train = typer.Typer(name="train", help="Train models on your own data; kill and resume at will.")
 
 _Config = Annotated[
@@ -59,6 +59,13 @@ _COMPOSER_EPILOG = (
     "model.base=musicgen-small\n"
     "    antiphon train composer --config c.yaml model.layers=4 --resume auto\n"
     f"    antiphon train composer --config c.yaml --dry-run\n\n{_RESUMED}"
+)
+_LISTENER_EPILOG = (
+    "Examples:\n\n\b\n"
+    "    antiphon train listener --config configs/listener/small.yaml data.manifests=[m.parquet]\n"
+    "    antiphon train listener --config configs/listener/heads.yaml data.manifests=[my.parquet]\n"
+    "    antiphon train listener --config c.yaml training.max_steps=500 --resume auto\n\n"
+    f"{_RESUMED}"
 )
 PROFILE_EXAMPLES = (
     "Examples:\n\n\b\n"
@@ -111,9 +118,32 @@ def composer(
     _do("composer", config, overrides, resume, print_config=print_config, dry_run=dry_run)
 
 
+@train.command(short_help="A listener: sound to genre and instruments.", epilog=_LISTENER_EPILOG)
+def listener(
+    context: typer.Context,
+    overrides: _Overrides = None,
+    config: _Config = None,
+    resume: _Resume = None,
+    print_config: _Print = False,
+    dry_run: _DryRun = False,
+) -> None:
+    """Train a listener on the clips of manifests: an encoder and its heads, or heads alone.
+
+    Clips that `data synthesize` played have scores, which say what sounds when; of others the
+    columns genre, instruments, energy and music of `data prepare`'s CSV are learned from. With
+    model.base=listener it begins as the one in the package, and model.tune=heads keeps its encoder.
+    The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, report.html,
+    and at the end the listener itself in listener/, for `describe --listener`.
+    """
+    console.start(context)
+    _do("listener", config, overrides, resume, print_config=print_config, dry_run=dry_run)
+
+
 def profile(
     context: typer.Context,
-    kind: Annotated[Kind, typer.Argument(help="What would be trained: codec or composer.")],
+    kind: Annotated[
+        Kind, typer.Argument(help="What would be trained: codec, composer or listener.")
+    ],
     overrides: _Overrides = None,
     config: _Config = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="So many steps are traced.")] = 3,

@@ -26,7 +26,7 @@ _ALIASES = {
 }  # fmt: skip
 KNOWN_FIELDS = (
     "path", "caption", "start_seconds", "end_seconds", "artist", "album", "title", "licence",
-    "source", "split", "keywords", "ytid", "aspect_list", *OPTION_NAMES,
+    "source", "split", "music", "keywords", "ytid", "aspect_list", *OPTION_NAMES,
 )  # fmt: skip
 _MAX_CELL_BYTES = 1 << 24
 

@@ -29,7 +29,9 @@ _KINDS = {  # of columns that are no text
     "end_seconds": "float64",
     "sample_rate": "int32",
     "channels": "int32",
+    "music": "bool_",
 }
+_LATER = ("music",)  # manifests of earlier versions do not have it
 _SHOWN_PROBLEMS = 5
 
 
@@ -41,8 +43,9 @@ class Clip:
     hash of the file. `start_seconds` and `end_seconds` cut a passage out of it, 0 and None for the
     whole; `seconds` is the clip's own length. `controls` are the fields of `Controls.to_dict` that
     are known of it. `caption_source` says who wrote the caption, `source` where the clip is from.
-    `score` is the path of the `Score` it was played from, where there is one. Clips of one `group`
-    (an artist, an album, a recording) are never in two splits.
+    `score` is the path of the `Score` it was played from, where there is one. `music` says whether
+    it is music at all, None where nobody said. Clips of one `group` (an artist, an album, a
+    recording) are never in two splits.
     """
 
     id: str
@@ -61,6 +64,7 @@ class Clip:
     licence: str | None = None
     source: str | None = None
     score: str | None = None
+    music: bool | None = None
 
     def problems(self) -> list[str]:
         """What is wrong with the values themselves, as messages."""
@@ -138,10 +142,11 @@ def read_manifest(path: Path, *, checked: bool = True) -> Manifest:
             f"{path} has the schema version {said.get('schema_version')}; expected "
             f"{SCHEMA_VERSION}: make it anew with 'antiphon data prepare'"
         )
-    missing = [name for name in _names() if name not in table.column_names]
+    missing = [name for name in _names() if name not in (*table.column_names, *_LATER)]
     if missing:
         raise ConfigError(f"{path} has no column {missing[0]!r}; make it anew")
-    clips = tuple(_clip(row) for row in table.select(_names()).to_pylist())
+    there = [name for name in _names() if name in table.column_names]
+    clips = tuple(_clip(row) for row in table.select(there).to_pylist())
     if checked:
         _require_sound(clips, str(path))
     return Manifest(Path(os.path.abspath(path)).parent, clips)

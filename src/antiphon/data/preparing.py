@@ -230,6 +230,7 @@ def _clips(found: Sequence[_Found], shares: Shares, notes: list[str]) -> list[Cl
                 controls=row.controls,
                 licence=row.licence,
                 source=row.source or "folder",
+                music=row.music,
             )
         )
     again = sum(count - 1 for count in used.values())

@@ -99,7 +99,11 @@ def preprocess(
     codes_by = dataclasses.asdict(identity)
     items = []
     for number, clips in enumerate(_parts(manifest.clips, coding)):
-        made_from = [dataclasses.asdict(clip) for clip in clips]
+        # Whether it is music changes no code.
+        made_from = [
+            {name: value for name, value in dataclasses.asdict(clip).items() if name != "music"}
+            for clip in clips
+        ]
         key = key_of(
             "preprocess", SCHEMA_VERSION, codes_by, SCORE_FRAMES, texts_by, number, made_from
         )

@@ -62,6 +62,7 @@ class Row:
     licence: str | None = None
     source: str | None = None
     controls: Mapping[str, object] | None = None
+    music: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -264,7 +265,17 @@ def _row(name: str, path: Path, fields: Mapping[str, object]) -> Row:
         _text(fields, "licence"),
         _text(fields, "source"),
         controls or None,
+        _music(fields),
     )
+
+
+def _music(fields: Mapping[str, object]) -> bool | None:
+    said = (_text(fields, "music") or "").lower()
+    if said in _ABSENT:
+        return None
+    if said not in _TRUTHS:
+        raise ConfigError(f"music is {said!r:.50}; expected yes or no, true or false, 1 or 0")
+    return _TRUTHS[said]
 
 
 def _passage(fields: Mapping[str, object]) -> tuple[float, float | None]:

@@ -1,4 +1,5 @@
-"""Arranged pieces with exact truth: score, controls and caption of each are known, not guessed.
+"""Arranged pieces with exact truth: score, controls and caption of each are known, not guessed; and
+among them, where asked for, sounds that are not music.
 
 Every piece is a pure function of the recipe, the seed and its number.
 """
@@ -14,12 +15,26 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import numpy as np
+
 from antiphon import audio
 from antiphon.arrange import arrange
+from antiphon.audio import Waveform
+from antiphon.audio.waveform import with_channels
 from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS, MOODS, Controls
 from antiphon.data.manifest import Clip, Split, relative_path, write_manifest
+from antiphon.data.not_music import LOWEST_RATE, drawn_kind, not_music
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
-from antiphon.data.varying import VARIATIONS, Form, Play, Variation, varied_score, varied_sound
+from antiphon.data.sounds.espeak import Espeak, find_espeak
+from antiphon.data.varying import (
+    VARIATIONS,
+    Form,
+    Play,
+    Variation,
+    recorded,
+    varied_score,
+    varied_sound,
+)
 from antiphon.data.wording import write_caption
 from antiphon.errors import ConfigError
 from antiphon.files import atomic_write, storage_error
@@ -49,7 +64,8 @@ class Recipe:
     Pieces last `seconds` exactly. `genres` are drawn from evenly, and for each piece one of
     `renderers`; FluidSynth draws one of the `soundfonts`, or takes this machine's own. `variation`
     is how far the sounds differ from each other: `light` for models that compose, `strong`, with
-    thinned bands and bad recordings, for models that listen.
+    thinned bands and bad recordings, for models that listen. The share `not_music` of the pieces
+    is no music; the others are what they are without it.
     """
 
     count: int
@@ -61,6 +77,7 @@ class Recipe:
     soundfonts: tuple[Path, ...] = ()
     variation: Variation = "none"
     genres: tuple[str, ...] = GENRES
+    not_music: float = 0.0
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -83,6 +100,13 @@ class Recipe:
             )
         if self.soundfonts and "fluidsynth" not in self.renderers:
             raise ConfigError("a soundfont is for FluidSynth; expected the renderer fluidsynth")
+        if not 0.0 <= self.not_music <= 1.0:
+            raise ConfigError(f"the share that is not music is {self.not_music:g}; expected 0 to 1")
+        if self.not_music and self.sample_rate < LOWEST_RATE:
+            raise ConfigError(
+                f"sample_rate is {self.sample_rate} Hz; expected {LOWEST_RATE} Hz or more for "
+                "sounds that are not music"
+            )
 
 
 @dataclass(frozen=True)
@@ -98,9 +122,11 @@ def synthesize(recipe: Recipe, folder: Path, options: RunOptions) -> Result:
     """Play the pieces of `recipe` into `folder`: FLAC files, each with its score, and a manifest.
 
     The same call again makes what is missing; a larger count adds to what is there.
-    Raises StorageError (DiskFullError), DependencyError where FluidSynth is not installed.
+    Raises ConfigError for a folder of another recipe, StorageError (DiskFullError), DependencyError
+    where FluidSynth is not installed, EngineError for an espeak-ng that does not run.
     """
-    made_by = {**asdict(recipe), "count": None, "version": _RECIPE_VERSION}
+    espeak = find_espeak() if recipe.not_music else None
+    made_by = _made_by(recipe, espeak)
     items = [
         Item(key_of("synthesize", made_by, number), f"piece {number}", number)
         for number in range(recipe.count)
@@ -108,22 +134,36 @@ def synthesize(recipe: Recipe, folder: Path, options: RunOptions) -> Result:
     _require_same_recipe(folder, made_by)
 
     def still_there(item: Item[int], record: Record) -> bool:
-        return all((folder / str(record[name])).is_file() for name in ("path", "score"))
+        paths = [record[name] for name in ("path", "score") if record[name] is not None]
+        return all((folder / str(path)).is_file() for path in paths)
 
-    work = _Playing(recipe, folder)
+    work = _Playing(recipe, folder, espeak)
     result = run_items(items, work, folder / LEDGER_NAME, options, still_there)
     if result.is_complete:
-        # By number again: an earlier version may have written the ledger, with other splits.
+        # By number again: an earlier version may have written the ledger, with other splits, and
+        # without a word on what is music.
         clips = [
             replace(
                 read_json(Clip, write_json(outcome.record), "ledger"),
                 split=piece_split(item.payload),
+                music=is_music(recipe, item.payload),
             )
             for item, outcome in zip(items, result.outcomes, strict=True)
             if outcome is not None and outcome.record is not None
         ]
         write_manifest(folder / MANIFEST_NAME, clips)
     return result
+
+
+def _made_by(recipe: Recipe, espeak: Espeak | None) -> dict[str, object]:
+    """What the pieces depend on, but for their numbers."""
+    made_by: dict[str, object] = {**asdict(recipe), "count": None, "version": _RECIPE_VERSION}
+    if recipe.not_music:
+        # Another speaker, other sounds.
+        return {**made_by, "espeak": None if espeak is None else espeak.version}
+    # As before there was such a share: corpora of then can be added to.
+    del made_by["not_music"]
+    return made_by
 
 
 def _require_same_recipe(folder: Path, made_by: Mapping[str, object]) -> None:
@@ -141,7 +181,8 @@ def _require_same_recipe(folder: Path, made_by: Mapping[str, object]) -> None:
     if there != said:
         raise ConfigError(
             f"{folder} holds pieces that were made another way ({path.name} says how); expected "
-            "the same seed, length, rate, renderer and genres, or another folder"
+            "the same seed, length, rate, renderer, genres, share that is not music, and espeak-ng "
+            "for that, or another folder"
         )
 
 
@@ -149,6 +190,11 @@ def piece_split(number: int) -> Split:
     """The split of a piece, whatever the count: of each 20 pieces one is for validation and one for
     the test, and of the first 8 one is for validation already."""
     return _SPLITS.get(number % 20, "train")
+
+
+def is_music(recipe: Recipe, number: int) -> bool:
+    """Whether piece `number` is music; what is not stays so where the share is larger."""
+    return Random(f"{recipe.seed} {number} music").random() >= recipe.not_music
 
 
 def write_piece(recipe: Recipe, number: int) -> Piece:
@@ -167,7 +213,7 @@ def write_piece(recipe: Recipe, number: int) -> Piece:
         metre=f"{score.beats_per_bar}/4",
         instruments=tuple(name for name in instruments if name in INSTRUMENTS),
         # Drums that are not there are true of it, whether somebody refused them or not.
-        without=wishes.without if has_drums else tuple({*wishes.without, "drums"}),
+        without=wishes.without if has_drums else tuple(dict.fromkeys((*wishes.without, "drums"))),
         intro=False,
         ending=False,
     )
@@ -211,6 +257,7 @@ class _Playing:
 
     recipe: Recipe
     folder: Path
+    espeak: Espeak | None
 
     def open(self) -> Callable[[int], Record]:
         rate = self.recipe.sample_rate
@@ -225,36 +272,70 @@ class _Playing:
                 for font in self.recipe.soundfonts or (None,)
             ]
             players.append((renderer, [partial(font.render, sample_rate=rate) for font in fonts]))
-        return lambda number: self._play(number, players)
+
+        def make(number: int) -> Record:
+            if is_music(self.recipe, number):
+                return self._play(number, players)
+            return self._sound(number)
+
+        return make
 
     def _play(self, number: int, players: list[tuple[str, list[Play]]]) -> Record:
         recipe = self.recipe
         piece = write_piece(recipe, number)
-        stem = self.folder / f"{number // _FOLDER_SIZE:03}" / f"{number:06}"
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        path, score_path = stem.with_suffix(".flac"), stem.with_suffix(".score.json")
+        score_path = self._stem(number).with_suffix(".score.json")
         rng = Random(f"{recipe.seed} {number} sound")
         renderer, plays = rng.choice(players)
         form = Form(recipe.seconds, recipe.sample_rate, recipe.channels)
         waveform = varied_sound(piece.score, plays, form, recipe.variation, rng)
         atomic_write(score_path, piece.score.to_json().encode())
+        clip = replace(
+            self._clip(number, renderer, waveform),
+            caption=piece.caption,
+            controls=piece.truth.to_dict(),
+            source=f"antiphon, {renderer}",
+            score=relative_path(score_path, self.folder),
+            music=True,
+        )
+        return asdict(clip)
+
+    def _sound(self, number: int) -> Record:
+        """A sound that is not music, recorded as the music is."""
+        recipe = self.recipe
+        rng = Random(f"{recipe.seed} {number} not music")
+        draws = np.random.default_rng(rng.getrandbits(64))
+        kind = drawn_kind(is_test=piece_split(number) == "test", draws=draws)
+        sound = not_music(kind, recipe.seconds, recipe.sample_rate, draws, self.espeak)
+        waveform = Waveform(with_channels(sound.samples, recipe.channels), recipe.sample_rate)
+        if kind != "silence":  # of which a level would make noise
+            waveform = recorded(waveform, recipe.variation, rng)
+        clip = replace(
+            self._clip(number, "not-music", waveform),
+            caption=f"{kind}, not music",
+            source=f"synthesized: {kind}",
+            music=False,
+        )
+        return asdict(clip)
+
+    def _clip(self, number: int, maker: str, waveform: Waveform) -> Clip:
+        """Write the sound of a piece; what is known of any piece."""
+        recipe = self.recipe
+        path = self._stem(number).with_suffix(".flac")
         audio.write(path, waveform)
-        content = hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest()
-        group = f"synthesized:{recipe.seed}:{number}"
-        clip = Clip(
-            id=f"{renderer}-{recipe.seed}-{number:06}",
+        return Clip(
+            id=f"{maker}-{recipe.seed}-{number:06}",
             path=relative_path(path, self.folder),
-            content=content,
+            content=hashlib.blake2b(path.read_bytes(), digest_size=32).hexdigest(),
             seconds=recipe.seconds,
             sample_rate=recipe.sample_rate,
             channels=recipe.channels,
             split=piece_split(number),
-            group=group,
-            caption=piece.caption,
+            group=f"synthesized:{recipe.seed}:{number}",
             caption_source="synthesized",
-            controls=piece.truth.to_dict(),
             licence="CC0-1.0",
-            source=f"antiphon, {renderer}",
-            score=relative_path(score_path, self.folder),
         )
-        return asdict(clip)
+
+    def _stem(self, number: int) -> Path:
+        stem = self.folder / f"{number // _FOLDER_SIZE:03}" / f"{number:06}"
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return stem

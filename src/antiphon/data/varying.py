@@ -117,7 +117,7 @@ def varied_sound(
     slowed = replace(score, tempo_bpm=score.tempo_bpm / ratio)
     sound = _played(slowed, players, strength, rng)
     sped = Waveform(sound.samples, round(sound.sample_rate * ratio))
-    return _recorded(form.of(sped), strength, rng)
+    return recorded(form.of(sped), variation, rng)
 
 
 def _played(score: Score, players: Sequence[Play], strength: _Strength, rng: Random) -> Waveform:
@@ -138,7 +138,12 @@ def _played(score: Score, players: Sequence[Play], strength: _Strength, rng: Ran
     return Waveform(mix, halves[0].sample_rate)
 
 
-def _recorded(waveform: Waveform, strength: _Strength, rng: Random) -> Waveform:
+def recorded(waveform: Waveform, variation: Variation, rng: Random) -> Waveform:
+    """What a room, a microphone and an encoder make of a sound; at another level, below full
+    scale."""
+    if variation == "none":
+        return waveform
+    strength = _STRENGTHS[variation]
     samples, rate = waveform.samples, waveform.sample_rate
     draws = np.random.default_rng(rng.getrandbits(64))
     if rng.random() < strength.in_a_room:

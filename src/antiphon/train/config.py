@@ -269,6 +269,67 @@ class ComposerConfig:
     model: ComposerModelConfig = field(default_factory=ComposerModelConfig)
 
 
+@dataclass(frozen=True)
+class HearingDataConfig:
+    """What a listener learns from: crops of the clips of some manifests. Their controls say genre,
+    instruments and energy, and their scores, where they have some, say when."""
+
+    manifests: tuple[str, ...] = ()
+    crop_seconds: float = 6.0
+    cache: str = ""
+    """Where spectra are kept; empty: in the run's own folder."""
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        _require(self, "crop_seconds", 1, 30)
+
+
+@dataclass(frozen=True)
+class ListenerModelConfig:
+    """An encoder as Audio Flamingo 3 has it, small, and its heads.
+
+    With `base`, the folder of an exported listener or `listener` for the one in the package, it
+    begins as that one and has its sizes; `tune` says what of it is trained.
+    """
+
+    width: int = 192
+    layers: int = 4
+    heads: int = 3
+    ffn_width: int = 768
+    dropout: float = 0.0
+    base: str = ""
+    tune: Literal["all", "heads"] = "all"
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for a value out of range."""
+        for name in ("width", "layers", "heads", "ffn_width"):
+            _require(self, name, 1)
+        _require(self, "dropout", 0, 0.9)
+        if self.width % (2 * self.heads):
+            raise ConfigError(
+                f"width is {self.width}; expected an even multiple of heads, {self.heads}"
+            )
+        if self.tune == "heads" and not self.base:
+            raise ConfigError(
+                "tune is heads, and there is no base; expected model.base=listener, or the folder "
+                "of another listener whose heads are to be trained"
+            )
+
+
+@dataclass(frozen=True)
+class ListenerConfig:
+    """`antiphon train listener`."""
+
+    experiment_name: str = "listener"
+    output_dir: str = "runs/${experiment_name}"
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    data: HearingDataConfig = field(default_factory=HearingDataConfig)
+    model: ListenerModelConfig = field(default_factory=ListenerModelConfig)
+
+
 C = TypeVar("C")
 
 

@@ -16,7 +16,7 @@ _FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
 _FREE_OF = {
     "trainer": frozenset({"accelerator", "threads"}),
     # Where things lie: what they hold is held against the hashes that a run keeps.
-    "data": frozenset({"codes", "codec", "manifest", "skip_damaged"}),
+    "data": frozenset({"codes", "codec", "manifest", "manifests", "skip_damaged", "cache"}),
     "model": frozenset({"base", "text_encoder"}),
 }
 
@@ -49,7 +49,7 @@ def require_same_run(old: object, new: Mapping[str, object]) -> None:
     if not isinstance(old, Mapping):
         raise ModelError("the checkpoint does not say its config; expected one of a run of ours")
 
-    kinds = ["composer" if "codes" in _part(one, "data") else "codec" for one in (old, new)]
+    kinds = [_kind_of(_part(one, "data")) for one in (old, new)]
     if kinds[0] != kinds[1]:
         raise ModelError(f"the checkpoint is of a {kinds[0]}; expected one of a {kinds[1]}")
     found = changes(_fixed(old), _fixed(new))
@@ -58,6 +58,12 @@ def require_same_run(old: object, new: Mapping[str, object]) -> None:
             f"the run cannot go on with another config: {'; '.join(found)}; expected the same, or "
             "begin a new run under another experiment_name"
         )
+
+
+def _kind_of(data: Mapping[str, object]) -> str:
+    if "codes" in data:
+        return "composer"
+    return "listener" if "cache" in data else "codec"
 
 
 def kept_of(checkpoint: Checkpoint) -> Mapping[str, str]:

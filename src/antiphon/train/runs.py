@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Literal
@@ -20,25 +20,30 @@ from antiphon.train.codec import CodecTask, export_codec
 from antiphon.train.composer import ComposerTask, export_composer, shape_of
 from antiphon.train.composer_model import CodeShape
 from antiphon.train.composer_shape import ComposerShape
-from antiphon.train.config import CodecConfig, ComposerConfig, load_config
+from antiphon.train.config import CodecConfig, ComposerConfig, ListenerConfig, load_config
+from antiphon.train.listener import ListenerShape, ListenerTask, export_listener
+from antiphon.train.listener_export import resolved_listener
 from antiphon.train.resuming import CHECKPOINTS, kept_of
 from antiphon.train.sizing import Size, size_of
 from antiphon.train.task import Task
 
-UNITS = {"codec": "samples", "composer": "codes"}  # that each kind is counted in
+Kind = Literal["codec", "composer", "listener"]
+# What each kind is counted in.
+UNITS: Mapping[Kind, str] = {"codec": "samples", "composer": "codes", "listener": "frames"}
 OnClip = Callable[[int, int], None]
-AnyConfig = CodecConfig | ComposerConfig
+AnyConfig = CodecConfig | ComposerConfig | ListenerConfig
 
 
-def load_run_config(
-    kind: Literal["codec", "composer"], file: Path | None, overrides: Sequence[str]
-) -> AnyConfig:
+def load_run_config(kind: Kind, file: Path | None, overrides: Sequence[str]) -> AnyConfig:
     """A config as `config.load_config` gives it, with the sizes of the checkpoints that it names.
 
     Raises as that does, and ModelMissingError or ModelError for those checkpoints.
     """
     if kind == "codec":
         return load_config(CodecConfig, file, overrides)
+    if kind == "listener":
+        listener = load_config(ListenerConfig, file, overrides)
+        return dataclasses.replace(listener, model=resolved_listener(listener.model))
     config = load_config(ComposerConfig, file, overrides)
     return dataclasses.replace(config, model=resolved(config.model))
 
@@ -47,17 +52,21 @@ def new_task(config: AnyConfig, on_clip: OnClip) -> Task:
     """What a config trains; `on_clip` is told which clip of how many is decoded."""
     if isinstance(config, CodecConfig):
         return CodecTask(config, on_clip)
+    if isinstance(config, ListenerConfig):
+        return ListenerTask(config, on_clip)
     return ComposerTask(config)
 
 
 def size_of_run(config: AnyConfig, on_clip: OnClip) -> Size:
-    """How large and how long it would be. A composer's data need not be there yet where the model
-    says what their codes are.
+    """How large and how long it would be. A listener's data need not be there yet, nor a composer's
+    where the model says what their codes are.
 
     Raises ConfigError where neither says it.
     """
     if isinstance(config, CodecConfig):
         return size_of(CodecTask(config, on_clip), config)
+    if isinstance(config, ListenerConfig):
+        return size_of(ListenerShape(config), config)
     lengths = config.data.lengths
     return size_of(ComposerShape(config, _code_shape(config)), config, mean(lengths) / max(lengths))
 
@@ -103,7 +112,10 @@ def export_checkpoint(checkpoint: Checkpoint, folder: Path, where: str) -> None:
         raise ModelError(f"{where} does not say its config; expected a checkpoint of ours")
     weights = checkpoint.parts.get("average", checkpoint.parts["model"])
     text = json.dumps(config)
-    if "codes" in data:
+    if "cache" in data:
+        listener = read_json(ListenerConfig, text, where)
+        export_listener(folder, listener, weights, kept_of(checkpoint))
+    elif "codes" in data:
         losses = checkpoint.state.get("validation")
         metrics = losses if isinstance(losses, dict) else {}
         composer = read_json(ComposerConfig, text, where)

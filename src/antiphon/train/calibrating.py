@@ -1,0 +1,127 @@
+"""How far a trained listener is to be believed: its logits held against recordings that it did not
+learn from (Platt 1999; Guo et al. 2017). Letters: N clips, C classes, T moments (40 ms)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from antiphon.controls import ENERGIES
+from antiphon.listen.heads import HEADS, MOMENT_FRAMES, Calibration, read_heads, write_heads
+from antiphon.listen.heard import mean_logits, pooled
+from antiphon.listen.mel import WINDOW_SECONDS
+from antiphon.listen.tagger import MOMENT_SECONDS, Moments, Tagger, audible_in
+from antiphon.train.hearing import Hearing, mels_of
+from antiphon.train.labels import UNKNOWN, labels_of
+
+LENGTHS_SECONDS = (3.0, 6.0, 12.0, 30.0)
+_RIDGE = 2.0  # pulls shifts to 0, as this many clips would
+_FEWEST = 20  # clips of a head to fit it by
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Logits [N, C] of a head, not calibrated, and the truth [N, C]: 1, 0, or UNKNOWN; of so many
+    seconds each."""
+
+    logits: Doubles
+    truth: Doubles
+    seconds: float
+
+
+def calibrate(folder: Path, held: Hearing, cache: Path) -> None:
+    """Fit the heads in `folder` to clips they did not learn from, and write that beside them.
+
+    A head of which fewer than 20 clips tell the truth stays as it is. Raises StorageError.
+    """
+    tagger = Tagger(folder, cache)
+    heads = read_heads(folder)
+    found: dict[str, Calibration] = {}
+    by_length = [judged(tagger, held, seconds) for seconds in LENGTHS_SECONDS]
+    for head in HEADS:
+        cases = [one[head] for one in by_length if head in one and len(one[head].truth) >= _FEWEST]
+        if cases:
+            fits = [_fit(case, one_of_all=head == "energy") for case in cases]
+            found[head] = Calibration(
+                tuple(case.seconds for case in cases),
+                tuple(scale for scale, _ in fits),
+                tuple(tuple(shift) for _, shift in fits),
+            )
+    write_heads(folder, replace(heads, calibration=found))
+
+
+def judged(tagger: Tagger, held: Hearing, seconds: float) -> Mapping[str, Judged]:
+    """By head: a cut of so many seconds out of each clip, heard as the listener hears."""
+    logits: dict[str, list[Doubles]] = {}
+    truths: dict[str, list[Doubles]] = {}
+    for number in held.kept:
+        clip = held.clips[number]
+        length = min(seconds, clip.seconds)
+        first = round((min(clip.seconds, WINDOW_SECONDS) - length) / 2 / MOMENT_SECONDS)
+        last = first + round(length / MOMENT_SECONDS)
+        mels = mels_of(held.mels[number, MOMENT_FRAMES * first : MOMENT_FRAMES * last])
+        moments = Moments(tagger.of_mels(mels), audible_in(mels))
+        if not moments.audible.any():
+            continue
+        truth = labels_of(clip, np.array(held.sounding[number, first:last]))
+        is_music = truth["music"][0] != 0
+        for head in HEADS:
+            values = _truth_of(head, truth)
+            if (is_music or head == "music") and (values != UNKNOWN).any():
+                found = pooled(moments) if head == "instruments" else mean_logits(moments, head)
+                logits.setdefault(head, []).append(found.astype(np.float64))
+                truths.setdefault(head, []).append(values)
+    return {
+        head: Judged(np.stack(rows), np.stack(truths[head]), seconds)
+        for head, rows in logits.items()
+    }
+
+
+def _truth_of(head: str, truth: Mapping[str, NDArray[np.generic]]) -> Doubles:
+    if head == "energy":
+        known = int(truth["energy"])
+        found = np.full(len(ENERGIES), float(UNKNOWN))
+        if known != UNKNOWN:
+            found[:] = np.arange(len(ENERGIES)) == known
+        return found
+    return np.asarray(truth["tags" if head == "instruments" else head], np.float64)
+
+
+def _fit(case: Judged, *, one_of_all: bool) -> tuple[float, list[float]]:
+    """Scale, and the shift of each class, of the least cross-entropy."""
+    known = case.truth != UNKNOWN
+    classes = case.logits.shape[1]
+
+    def cost(values: Doubles) -> float:
+        logits = case.logits * np.exp(values[0]) + values[1:]
+        if one_of_all:
+            top = logits.max(1, keepdims=True)
+            total = top[:, 0] + np.log(np.exp(logits - top).sum(1))
+            each = total - (logits * np.maximum(case.truth, 0)).sum(1)
+            loss = float(each[known.all(1)].sum())
+        else:
+            each = np.logaddexp(0, logits) - logits * case.truth
+            loss = float(each[known].sum())
+        return loss + _RIDGE * float((values[1:] ** 2).sum())
+
+    fitted = minimize(cost, np.zeros(1 + classes), method="L-BFGS-B")
+    return round(float(np.exp(fitted.x[0])), 5), [round(float(shift), 5) for shift in fitted.x[1:]]
+
+
+def reliability_error(confidences: Doubles, truth: Doubles, bins: int = 15) -> float:
+    """Expected calibration error (Naeini et al. 2015): how far the share of those that are true is
+    from the mean confidence, over bins of equal width, weighed by how many are in each."""
+    places = np.minimum((confidences * bins).astype(int), bins - 1)
+    error = 0.0
+    for number in range(bins):
+        inside = places == number
+        if inside.any():
+            gap = abs(float(confidences[inside].mean()) - float(truth[inside].mean()))
+            error += gap * float(inside.mean())
+    return error

@@ -1,0 +1,112 @@
+"""A trained listener as a folder: the encoder as transformers has it, the heads beside it, and the
+other way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from antiphon.errors import ConfigError
+from antiphon.files import atomic_write, replacing
+from antiphon.listen.heads import (
+    CONFIG_NAME,
+    HEAD_WEIGHTS_NAME,
+    HEADS,
+    Heads,
+    read_heads,
+    write_heads,
+)
+from antiphon.listen.tagger_graph import EncoderConfig, encoder_config_json, read_encoder_config
+from antiphon.models.finding import find, packaged
+from antiphon.models.record import sha256_of
+from antiphon.train.checkpoints import save_tensors
+from antiphon.train.config import ListenerConfig, ListenerModelConfig
+from antiphon.train.listener_model import POSITIONS, ListenerModel, sinusoids
+from antiphon.weights import WEIGHTS_NAME, Weights, weight_files
+
+BUILT_IN = "listener"  # the name by which a config takes the one in the package
+_ENCODER, _HEADS = "encoder.", "heads."
+_POSITIONS_NAME = "embed_positions.weight"
+
+
+def resolved_listener(model: ListenerModelConfig) -> ListenerModelConfig:
+    """The config with the sizes of its base, if it has one.
+
+    Raises ModelMissingError for a base that is not here, ModelError for one that is no listener.
+    """
+    if not model.base:
+        return model
+    found = read_encoder_config(base_folder(model.base))
+    return replace(
+        model,
+        width=found.hidden_size,
+        layers=found.num_hidden_layers,
+        heads=found.num_attention_heads,
+        ffn_width=found.intermediate_size,
+    )
+
+
+def base_folder(name: str) -> Path:
+    """Where a base lies. Raises ModelMissingError."""
+    return packaged(BUILT_IN) if name == BUILT_IN else find(name)
+
+
+def load_into(model: ListenerModel, base: str) -> None:
+    """Give a model the weights of a base. Raises ModelError for one that is damaged."""
+    folder = base_folder(base)
+    read_heads(folder)
+    state = model.state_dict()
+    with (
+        Weights(weight_files(folder)) as encoder,
+        Weights((folder / HEAD_WEIGHTS_NAME,)) as heads,
+    ):
+        for name, tensor in state.items():
+            part, prefix = (encoder, _ENCODER) if name.startswith(_ENCODER) else (heads, _HEADS)
+            short = name.removeprefix(prefix)
+            part.require({short: tuple(tensor.shape)})
+            state[name] = torch.from_numpy(part.read(short))
+    model.load_state_dict(state)
+
+
+def encoder_hash(model: ListenerModelConfig) -> str:
+    """Of the encoder of the base; empty where there is none."""
+    return sha256_of(base_folder(model.base) / WEIGHTS_NAME) if model.base else ""
+
+
+def write_listener(
+    folder: Path, config: ListenerConfig, weights: Mapping[str, Tensor], kept: Mapping[str, str]
+) -> None:
+    """Write what a run trained, as its checkpoints have it: a folder that transformers'
+    AudioFlamingo3Encoder and `Tagger` load; not calibrated yet.
+
+    Raises ConfigError where the base is another one than the run began as, ModelError for a base
+    that cannot be read, StorageError (DiskFullError).
+    """
+    model = ListenerModel(config.model, config.training.seed)
+    if config.model.base:
+        if encoder_hash(config.model) != kept["encoder"]:
+            raise ConfigError(
+                f"model.base, {config.model.base}, is another listener than the run began as; "
+                "expected the same one at that place"
+            )
+        load_into(model, config.model.base)
+    model.load_state_dict({**model.state_dict(), **weights})
+    tensors = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
+    encoder = {_POSITIONS_NAME: sinusoids(POSITIONS, config.model.width)}
+    for file, part, prefix in (
+        (WEIGHTS_NAME, encoder, _ENCODER),
+        (HEAD_WEIGHTS_NAME, {}, _HEADS),
+    ):
+        for name, tensor in tensors.items():
+            if name.startswith(prefix):
+                part[name.removeprefix(prefix)] = tensor.contiguous()
+        with replacing(folder / file) as temporary:
+            save_tensors(temporary, part)
+    sizes = config.model
+    shape = EncoderConfig(sizes.width, sizes.layers, sizes.heads, sizes.ffn_width)
+    atomic_write(folder / CONFIG_NAME, encoder_config_json(shape).encode())
+    write_heads(folder, Heads(sha256_of(folder / WEIGHTS_NAME), HEADS, {}))
