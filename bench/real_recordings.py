@@ -1,7 +1,9 @@
-"""What real sound does: agreement with librosa on freely licensed game music of Debian.
+"""What real sound does: agreement with librosa on freely licensed game music of Debian, and what
+the texts say of it.
 
     python bench/real_recordings.py fetch     # 265 MB, unpacked under runs/, not installed
     python bench/real_recordings.py
+    python bench/real_recordings.py texts     # writes docs/real-recordings.md
 
 There is no truth here: two programs that agree are not thereby right. Nothing is gated.
 """
@@ -19,8 +21,9 @@ import numpy as np
 
 import peer
 from antiphon.analysis import measure
-from antiphon.audio import AUDIO_SUFFIXES, read
+from antiphon.audio import AUDIO_SUFFIXES, open_stream, read
 from antiphon.facts import Facts
+from antiphon.listen.loading import load_listener
 from judging import OCTAVES, is_same_tempo, key_score
 from report import Part, Table
 
@@ -29,6 +32,8 @@ PACKAGES = (
     "singularity-music", "warzone2100-music",
 )  # fmt: skip
 FOLDER = Path(__file__).parents[1] / "runs" / "bench" / "recordings"
+PAGE = Path(__file__).parents[1] / "docs" / "real-recordings.md"
+TOLD_PER_PACKAGE = 6  # recordings whose texts are printed
 MIN_SECONDS = 30.0  # anything shorter is a jingle or a noise
 HEADER = (
     "package", "recordings", "minutes", "tempo within 4 %", "octave-tolerant", "key exact",
@@ -96,6 +101,62 @@ def run() -> Part:
     return Part("real", title, notes, tables=[Table("Agreement with librosa", HEADER, rows)])
 
 
+def write_texts() -> None:
+    """The page of texts, for people to judge."""
+    chosen = [path for package in PACKAGES for path in _some_of(FOLDER / package)]
+    blocks = [_told(path) for path in chosen]
+    head = (
+        "# What is heard in real recordings\n\n"
+        f"{len(chosen)} freely licensed recordings from Debian's game packages, the first of each "
+        f"that last {MIN_SECONDS:.0f} s, as `antiphon describe` puts them into words with the "
+        "listener that comes with the package. It learned from music that antiphon arranged and "
+        "played, and from no recording: judge for yourself. Beside our tempo and key stand "
+        "librosa's. Written by `python bench/real_recordings.py texts`.\n"
+    )
+    PAGE.write_text("\n".join([head, *blocks]), encoding="utf-8")
+    print(f"{len(chosen)} recordings: {PAGE}")
+
+
+def _some_of(folder: Path) -> list[Path]:
+    """Spread over the package, in the order of their names."""
+    long_enough = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in AUDIO_SUFFIXES and _seconds(path) >= MIN_SECONDS
+    ]
+    step = max(1, len(long_enough) // TOLD_PER_PACKAGE)
+    return long_enough[::step][:TOLD_PER_PACKAGE]
+
+
+def _seconds(path: Path) -> float:
+    with open_stream(path) as stream:
+        return stream.declared_seconds or 0.0
+
+
+def _told(path: Path) -> str:
+    description = load_listener().describe(path)
+    facts, heard = description.facts, description.heard
+    theirs = peer.listen(read(path).waveform)
+    tempo = "none" if facts.tempo.bpm is None else f"{facts.tempo.bpm:.0f} BPM"
+    their_tempo = "none" if theirs.bpm is None else f"{theirs.bpm:.0f} BPM"
+    tags = "nothing"
+    if heard is not None:
+        named = [*heard.genre, *heard.instruments]
+        tags = ", ".join(f"{tag.name} {tag.confidence:.2f}" for tag in named) or "nothing"
+        if heard.music is not None and heard.music.confidence < 0.9:
+            tags += f"; music {heard.music.present} {heard.music.confidence:.2f}"
+    rows = [
+        f"## {path.relative_to(FOLDER).parts[0]}: {path.stem}",
+        "",
+        f"tempo {tempo} (librosa {their_tempo}), key {facts.key.name or 'none'} (librosa "
+        f"{theirs.key}); heard: {tags}",
+        "",
+        *(f"- *{kind}*: {text}" for kind, text in description.texts.items()),
+        "",
+    ]
+    return "\n".join(rows)
+
+
 def line(label: str, group: Sequence[Comparison]) -> list[str]:
     keys = [(c.reading.key, c.facts.key.name) for c in group]
     shares = (
@@ -123,5 +184,7 @@ def line(label: str, group: Sequence[Comparison]) -> list[str]:
 if __name__ == "__main__":
     if sys.argv[1:] == ["fetch"]:
         fetch()
+    elif sys.argv[1:] == ["texts"]:
+        write_texts()
     else:
         print(run().markdown())

@@ -26,6 +26,7 @@ PARTS = {
     "listening": "listening",
     "composing": "composing",
     "training": "training",
+    "listener": "listener",
 }
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "pyfluidsynth", "librosa", "mir_eval")
 

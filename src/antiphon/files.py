@@ -56,10 +56,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)  # left by a killed writer
             # O_EXCL: never through a link that somebody put there.
             os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            usual = temporary.stat().st_mode
             try:
                 yield temporary
-                if mode is not None:
-                    os.chmod(temporary, mode)
+                # Also a new file's: safetensors puts one in its place that only its owner reads.
+                os.chmod(temporary, usual if mode is None else mode)
                 sync_file(temporary)
                 os.replace(temporary, target)
             except BaseException:

@@ -57,7 +57,7 @@ def test_from_recordings_to_a_sound_manifest(
     assert out.splitlines()[-1].startswith("sound: 0 errors")
     clips = read_manifest(Path("std/manifest.parquet")).clips
     assert {clip.sample_rate for clip in clips} == {8000}
-    assert {clip.caption_source for clip in clips} == {"c.csv", "antiphon-signal"}
+    assert {clip.caption_source for clip in clips} == {"c.csv", "antiphon-listener"}
 
 
 def test_validate_says_what_is_wrong(music: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def test_describe_checks_what_the_model_says(
         "tempo", "97 BPM", "contradicted"
     )  # fmt: skip
     assert record["provenance"]["model"] == "tiny"
-    assert record["heard"] is None
+    assert record["heard"]["music"]["present"] is False  # clicks
     assert run(["describe", "a.wav", *model, "--kind", "full", "--facts", "correct", "--json"]) == 0
     text = json.loads(capsys.readouterr().out)["texts"]["full"]
     assert "97" not in text
@@ -226,11 +226,55 @@ def test_chat_goes_on_after_an_error_and_tells_a_script(
     assert FALSE in out
 
 
-@pytest.mark.parametrize("command", [["ask", "a.wav", "Which key?"], ["chat", "a.wav"]])
-def test_without_a_model(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_ask_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    write_clicks(Path("a.wav"), bpm=120.0)
+    assert run(["ask", "a.wav", "How fast is it, and who sings?"]) == 0
+    out, err = capsys.readouterr()
+    assert "The tempo is 120 BPM" in out  # clicks are not heard as music
+    assert "knows no voices" in out
+    assert err == "note: answered from what is measured and heard, not by a language model\n"
+    for policy in ("annotate", "correct", "drop", "off"):
+        assert run(["ask", "a.wav", "bpm?", "--facts", policy, "--json"]) == 0
+        reply = json.loads(capsys.readouterr().out)
+        assert (reply["path"], reply["question"], reply["claims"]) == ("a.wav", "bpm?", [])
+        assert "120 BPM" in reply["answer"]
+        assert reply["provenance"]["model"] == "antiphon-listener"
+
+
+@pytest.mark.parametrize("option", [["--raw"], ["--schema", "schema.json"]])
+def test_what_only_a_model_can_do(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     write_clicks(Path("a.wav"))
-    assert run(command) == 4
-    assert "needs a listening model" in error_of(capsys)
+    Path("schema.json").write_text("{}")
+    assert run(["ask", "a.wav", "Which key?", *option]) == 4
+    line = error_of(capsys)
+    assert f"{option[0]} needs a listening model" in line
+    assert "--model" in line
+
+
+def test_chat_without_a_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clicks(Path("a.wav"), bpm=120.0)
+    write_clicks(Path("b.wav"), bpm=90.0)
+    lines = ["How fast is it?", "why?", "/kind technical", "/audio b.wav", "and the tempo?"]
+    converse(monkeypatch, *lines, "/history")
+    assert run(["chat", "a.wav"]) == 0
+    out, err = capsys.readouterr()
+    assert "The tempo is 120 BPM" in out
+    assert "The tempo (120 BPM) is sure" in out
+    assert "The tempo is 90 BPM" in out
+    assert "user: why?" in out
+    assert err.count("not by a language model") == 1
+
+
+def test_chat_without_a_model_and_a_recording(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converse(monkeypatch, "What can you answer?", "How fast is it?")
+    assert run(["chat"]) == 0
+    out = capsys.readouterr().out
+    assert "A recording can be asked about" in out
+    assert "No recording was given" in out
 
 
 @pytest.mark.parametrize(

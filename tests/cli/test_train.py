@@ -27,7 +27,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_is_understood(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kind = "codec" if path.parent.name == "codec" else "composer"
+    kind = path.parent.name if path.parent.name in ("codec", "listener") else "composer"
     assert run(["train", kind, "--config", str(path), "--print-config"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     own = yaml.safe_load(path.read_text())

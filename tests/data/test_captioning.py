@@ -20,7 +20,7 @@ from antiphon.data.reporting import ledger_of
 from antiphon.data.running import RunOptions
 from antiphon.data.sources import read_source
 from antiphon.errors import AudioError, ConfigError
-from antiphon.listen.listener import Listener
+from antiphon.listen.loading import load_listener
 from antiphon.listen.prompts import load_prompt_set
 from antiphon.synth import render
 
@@ -67,7 +67,7 @@ def test_words_where_there_are_none(manifest: Path) -> None:
         "key": "A minor",
         "metre": "4/4",
     }
-    assert house.caption_source == "antiphon-signal"
+    assert house.caption_source == "antiphon-listener"
     assert house.caption is not None
     assert "124 BPM" in house.caption
     assert hiss.controls is None
@@ -84,7 +84,7 @@ def test_the_same_again_and_overwriting(manifest: Path) -> None:
     assert output.read_bytes() == first
     assert caption(manifest, output, Captioning(), ONE, overwrite=True).new == 1
     rewritten = read_manifest(output).clips[0]
-    assert rewritten.caption_source == "antiphon-signal"
+    assert rewritten.caption_source == "antiphon-listener"
     assert rewritten.controls is not None
     assert rewritten.controls["tempo"] == 61
     report = caption(manifest, output, Captioning(kind="very_brief"), ONE)
@@ -95,7 +95,7 @@ def test_the_same_again_and_overwriting(manifest: Path) -> None:
 def test_captions_are_the_listeners(manifest: Path) -> None:
     _, house, _ = captioned(manifest, prompt_set="standard", kind="technical")
     prompts = load_prompt_set("standard")
-    description = Listener().describe(
+    description = load_listener().describe(
         manifest.parent / "music/2.flac", prompts=prompts, kinds=["technical"]
     )
     assert house.caption == description.texts["technical"]
@@ -108,7 +108,7 @@ def test_a_passage_is_heard_alone(manifest: Path) -> None:
     (told,) = captioned(manifest, kind="technical")
     heard = read(manifest.parent / "music/2.flac", start_seconds=2, duration_seconds=10).waveform
     prompts = load_prompt_set("short")
-    expected = Listener().describe(heard, prompts=prompts, kinds=["technical"])
+    expected = load_listener().describe(heard, prompts=prompts, kinds=["technical"])
     assert told.caption == expected.texts["technical"]
 
 

@@ -30,7 +30,7 @@ from antiphon.facts import (
 )
 from antiphon.listen.claims import Policy, check_text, find_claims
 from antiphon.listen.claims.reading import Amount, Bar, Moment, Tonality
-from antiphon.listen.describer import describe_facts
+from antiphon.listen.describer import describe
 from antiphon.listen.prompts import load_prompt_set
 from antiphon.notation import ALL_KEYS, Key
 from bare_facts import bare_facts
@@ -422,7 +422,7 @@ def test_the_describers_own_words_are_never_contradicted() -> None:
     for seed in range(120):
         facts = invented_facts(seed)
         declared = replace(facts.damage, declared_seconds=None)
-        for kind, text in describe_facts(replace(facts, damage=declared), kinds).items():
+        for kind, text in describe(replace(facts, damage=declared), None, kinds).items():
             if "BPM below 30" in text:  # an invented reason
                 continue
             claims = check_text(kind, text, facts, "annotate").claims

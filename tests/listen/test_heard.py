@@ -13,7 +13,7 @@ from antiphon.listen.tagger import MOMENT_SECONDS, Moments
 
 pytestmark = pytest.mark.unit
 
-HEADS_ALONE = Heads("0" * 64, HEADS, {})
+HEADS_ALONE = Heads("0" * 64, "0" * 64, HEADS, {})
 SURE, NEVER = 4.0, -6.0
 
 
@@ -150,7 +150,7 @@ def test_less_sound_is_less_sure() -> None:
         head: Calibration((3.0, 30.0), (0.4, 1.0), ((0.0,) * len(c),) * 2)
         for head, c in HEADS.items()
     }
-    heads = Heads("0" * 64, HEADS, scales)
+    heads = Heads("0" * 64, "0" * 64, HEADS, scales)
     long = heard_in(moments(60, piano=[(0, 60)]), heads, ())
     short = heard_in(moments(3, piano=[(0, 3)]), heads, ())
     assert long is not None

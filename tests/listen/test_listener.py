@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 from invented_facts import invented_facts
+from toy_listener import write_toy
 
 import antiphon
 from antiphon.audio import Limits, Waveform, write
@@ -18,6 +19,7 @@ from antiphon.description import Description, Reply
 from antiphon.errors import ConfigError, ModelMissingError
 from antiphon.exports import merge_info
 from antiphon.facts import Facts
+from antiphon.listen.ear import Ear
 from antiphon.listen.engines import Sampling
 from antiphon.listen.engines.fake import FakeEngine
 from antiphon.listen.listener import Listener
@@ -45,7 +47,7 @@ def measuring(monkeypatch: pytest.MonkeyPatch) -> Measuring:
 
 
 def test_describe_gives_the_standard_texts_with_all_they_rest_on(measuring: Measuring) -> None:
-    description = antiphon.load_listener().describe("song.flac")
+    description = Listener().describe("song.flac")
     assert list(description.texts) == list(load_prompt_set("standard").kinds)
     assert all(description.texts.values())
     assert description.path == "song.flac"
@@ -65,13 +67,13 @@ def test_describe_gives_the_standard_texts_with_all_they_rest_on(measuring: Meas
 
 def test_describe_hands_on_how_to_read(measuring: Measuring) -> None:
     limits = Limits(max_seconds=5.0)
-    antiphon.load_listener().describe(b"bytes", limits=limits, isolated=True)
+    Listener().describe(b"bytes", limits=limits, isolated=True)
     assert measuring.calls == [(b"bytes", limits, True)]
 
 
 def test_kinds_are_chosen_and_limits_come_from_the_set(measuring: Measuring) -> None:
     prompts = PromptSet("mine", {"full": Prompt("p", max_words=12), "brief": Prompt("p")})
-    description = antiphon.load_listener().describe("x.wav", prompts=prompts, kinds=["full"])
+    description = Listener().describe("x.wav", prompts=prompts, kinds=["full"])
     assert list(description.texts) == ["full"]
     assert len(description.texts["full"].split()) <= 12
     assert description.provenance.settings == {"set": "mine", "kinds": "full"}
@@ -98,7 +100,7 @@ def test_kind_that_cannot_be_written_is_refused_before_any_work(
 
 
 def test_settings_key_changes_with_whatever_changes_a_text(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     listener = antiphon.load_listener()
     standard = load_prompt_set("standard")
@@ -106,7 +108,10 @@ def test_settings_key_changes_with_whatever_changes_a_text(
     assert key == antiphon.load_listener().settings_key(load_prompt_set("standard"), None)
     assert key == listener.settings_key()
     assert "\n" not in key
-    assert json.loads(key)["model"] == "antiphon-signal"
+    assert json.loads(key)["model"] == "antiphon-listener"
+    assert json.loads(Listener().settings_key())["model"] == "antiphon-signal"
+    other = Listener(ear=Ear(write_toy(tmp_path / "toy"))).settings_key()
+    assert len({key, other, Listener().settings_key()}) == 3
     # What changes one kind alone is kept beside the key, so that a new kind adds only itself.
     assert key == listener.settings_key(standard, ["full"])
     keys = {key, listener.settings_key(load_prompt_set("short"), None)}
@@ -137,7 +142,7 @@ def test_a_kind_with_a_schema_needs_a_model() -> None:
 
 def test_described_track_gets_its_sidecar(measuring: Measuring, tmp_path: Path) -> None:
     track = tmp_path / "song.flac"
-    description = antiphon.load_listener().describe(track)
+    description = Listener().describe(track)
     merge_info(track, description, prompt_set="standard")
     content = json.loads((tmp_path / "song.INFO").read_text(encoding="utf-8"))
     assert content == {
@@ -267,14 +272,21 @@ class TestWithAModel:
     @pytest.mark.parametrize(
         "ask",
         [
-            lambda listener: listener.ask("x.wav", "Which key?"),
-            lambda listener: listener.chat([{"role": "user", "content": "Hello"}]),
+            lambda listener: listener.ask("x.wav", "Which key?", schema={"type": "object"}),
             lambda listener: listener.ask_raw(None, "Hello"),
         ],
     )
     def test_without_a_model_what_to_get_is_said(self, ask: Callable[[Listener], object]) -> None:
         with pytest.raises(ModelMissingError, match=r"needs a listening model.*models ls --all"):
             ask(antiphon.load_listener())
+
+    def test_a_track_that_was_heard_by_another_listener(self) -> None:
+        measured = antiphon.load_listener().hear(sound(3.0))
+        with pytest.raises(ConfigError, match="heard without a model; hear it again"):
+            Listener(FakeEngine()).ask(measured, "Which key?")
+        unmeasured = Listener(FakeEngine()).hear(sound(3.0), facts="off")
+        with pytest.raises(ConfigError, match=r"without measuring \(facts='off'\).*hear it again"):
+            antiphon.load_listener().ask(unmeasured, "Which key?")
 
     def test_words_that_are_not_known(self) -> None:
         listener = Listener(FakeEngine())
@@ -290,6 +302,43 @@ class TestWithAModel:
         with Listener(engine):
             pass
         assert engine.is_closed
+
+
+class TestQuestionsWithoutAModel:
+    """What is measured answers; what was asked before is leant on."""
+
+    def test_ask_of_a_recording_that_was_heard_once(self) -> None:
+        listener = Listener()
+        track = listener.hear(sound(3.0))
+        assert (track.clips, track.heard) == ((), None)
+        assert antiphon.load_listener().hear(sound(3.0)).heard is not None
+        reply = listener.ask(track, "How long is it?")
+        assert reply.answer == "It lasts 0:03 (3.0 seconds)."
+        assert (reply.claims, reply.provenance.model) == ((), "antiphon-signal")
+        assert reply.notes == ("answered from what is measured and heard, not by a language model",)
+        with pytest.raises(ConfigError, match="question is empty"):
+            listener.ask(track, " ")
+
+    def test_conversations(self) -> None:
+        listener = antiphon.load_listener()
+        audio = {"type": "audio", "audio": sound(3.0)}
+        asked = {"type": "text", "text": "How long is it?"}
+        several = [
+            {"role": "user", "content": [audio, asked]},
+            {"role": "assistant", "content": "It lasts 0:03."},
+            {"role": "user", "content": "and how many channels?"},
+        ]
+        pieces: list[str] = []
+        reply = listener.chat(several, on_token=pieces.append)
+        assert pieces == [reply.answer] == ["The file is mono, at 16,000 Hz."]
+        assert reply.notes == ()  # the first answer said what answers
+        bare, text_only = listener.batch(
+            [[{"role": "user", "content": [audio]}], [{"role": "user", "content": "Who are you?"}]]
+        )
+        assert "3-second" in bare.answer  # sound without words is described
+        assert "no language model" in text_only.answer
+        with pytest.raises(ConfigError, match="ends with a message of the assistant"):
+            listener.chat(several[:2])
 
 
 def sound(seconds: float) -> Waveform:

@@ -44,5 +44,6 @@ def write_toy(
     save_file(encoder, folder / WEIGHTS_NAME, metadata={"format": "pt"})
     save_file(heads, folder / HEAD_WEIGHTS_NAME)
     (folder / CONFIG_NAME).write_text(encoder_config_json(CONFIG))
-    write_heads(folder, Heads(sha256_of(folder / WEIGHTS_NAME), HEADS, calibration or {}))
+    hashes = [sha256_of(folder / name) for name in (WEIGHTS_NAME, HEAD_WEIGHTS_NAME)]
+    write_heads(folder, Heads(hashes[0], hashes[1], HEADS, calibration or {}))
     return folder

@@ -18,7 +18,7 @@ from antiphon.errors import ConfigError
 from antiphon.listen.heads import HEADS, read_heads
 from antiphon.listen.tagger import Tagger
 from antiphon.score import Note, Score, Track
-from antiphon.train.calibrating import Judged, _fit, reliability_error
+from antiphon.train.calibrating import Judged, _fit, _weights, reliability_error
 from antiphon.train.checkpoints import CheckpointFolder, read_checkpoint
 from antiphon.train.config import ListenerConfig, ListenerModelConfig, load_config
 from antiphon.train.hearing import MOMENTS, heard, mels_of, sounding_of
@@ -203,7 +203,7 @@ def test_what_is_exported_hears_the_same(corpus: Path, tmp_path: Path) -> None:
     config = config_of(corpus, tmp_path / "run")
     run(config)
     export_run(tmp_path / "run", tmp_path / "listener")
-    tagger = Tagger(tmp_path / "listener", tmp_path / "cache")
+    tagger = Tagger(tmp_path / "listener")
     held = heard([read_manifest(corpus)], "validation", corpus.parent / "mel")
     assert held is not None
     mels = mels_of(held.mels[0, :400])
@@ -258,9 +258,13 @@ def test_calibration_finds_what_was_distorted() -> None:
     random = np.random.default_rng(0)
     true = random.normal(0, 1.5, (4000, 3))
     truth = (random.random(true.shape) < 1 / (1 + np.exp(-true))).astype(float)
-    scale, shift = _fit(Judged(3 * true - [0, 3, 0], truth, 30), one_of_all=False)
+    scale, shift = _fit(Judged(3 * true - [0, 3, 0], truth, np.ones(4000), 30), one_of_all=False)
     assert scale == pytest.approx(1 / 3, rel=0.06)
     assert shift == pytest.approx([0, 1, 0], abs=0.12)
+
+
+def test_each_manifest_counts_alike() -> None:
+    assert _weights([0, 0, 0, 2]).tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
 
 
 def test_calibration_of_one_of_all() -> None:
@@ -269,7 +273,7 @@ def test_calibration_of_one_of_all() -> None:
     shares = np.exp(true) / np.exp(true).sum(1, keepdims=True)
     chosen = (random.random((4000, 1)) > shares.cumsum(1)).sum(1)
     truth = np.eye(3)[chosen]
-    scale, shift = _fit(Judged(2 * true + [2, 0, 0], truth, 30), one_of_all=True)
+    scale, shift = _fit(Judged(2 * true + [2, 0, 0], truth, np.ones(4000), 30), one_of_all=True)
     assert scale == pytest.approx(0.5, rel=0.06)
     assert np.array(shift) - shift[1] == pytest.approx([-1, 0, 0], abs=0.15)
 

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
+    "    antiphon ask song.mp3 'What key and tempo is it in?'\n"
+    "    antiphon ask song.mp3 'Compare section A with B'\n"
     "    antiphon ask song.mp3 'Which instruments open the piece?' --model Q6_K\n"
     "    antiphon ask song.mp3 'Which key is it in?' --model http://localhost:8080/v1 --json\n"
     "    antiphon ask take.wav 'Is the intonation steady?' --model nvidia/music-flamingo-hf\n\n"
-    "A number in the answer is checked against what was measured (--facts)."
+    "Without --model the answer comes from what is measured and heard: key, tempo, metre, chords, "
+    "sections, loudness and the like. A number in a model's answer is checked against what was "
+    "measured (--facts)."
 )
 MAX_SCHEMA_BYTES = 256 * 1024
 
@@ -57,10 +61,11 @@ def ask(
     adapter: listening.Adapter = None,
     as_json: Annotated[bool, typer.Option("--json", help="The answer as one object.")] = False,
 ) -> None:
-    """Answer one question about a recording, with a listening model."""
+    """Answer one question about a recording: from what is measured, or with a listening model."""
     settings = console.start(context)
     console.check_paths([path])
-    listening.require(model)
+    if raw or schema is not None:
+        listening.require(model, "--raw" if raw else "--schema")
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     policy, how = listening.policy(facts), listening.long_mode(long)
     wanted = None if schema is None else _read_schema(schema)

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "Examples:\n\n\b\n"
+    "    antiphon chat song.mp3\n"
     "    antiphon chat song.mp3 --model Q6_K\n"
     "    echo 'What is the mood?' | antiphon chat song.mp3 --model Q6_K\n\n"
     "In the conversation: a question, or /audio FILE, /facts, /kind NAME, /save FILE, /history, "
-    "/quit. Ctrl-C ends an answer, twice the conversation."
+    "/quit. Ctrl-C ends an answer, twice the conversation. Without --model the answers come from "
+    "what is measured and heard."
 )
 HELP = (
     "/audio FILE  another recording in place of this one; earlier turns stay as text\n"
@@ -61,17 +63,15 @@ def chat(
     compile_model: listening.Compile = None,
     adapter: listening.Adapter = None,
 ) -> None:
-    """Talk about a recording with a listening model."""
+    """Talk about a recording: from what is measured, or with a listening model."""
     settings = console.start(context)
-    listening.require(model)
     chosen = listening.chosen_model(settings, model, listening.model_options(locals()))
     policy = listening.policy(facts)
     from antiphon.audio import Limits
 
     limits = Limits(max_seconds=settings.max_seconds)
     with chosen.listener() as listener:
-        listener.require_model("a conversation")
-        conversation = _Conversation(listener, policy, limits)
+        conversation = _Conversation(listener, policy, limits, has_model=model is not None)
         if path is not None:
             conversation.take(path)
         failed = _talk(conversation)
@@ -104,6 +104,7 @@ class _Conversation:
     listener: Listener
     policy: Policy
     limits: Limits
+    has_model: bool
     track: Track | None = None
     taken_at: int = 0  # how many turns there were
     turns: list[dict[str, str]] = field(default_factory=list)
@@ -179,6 +180,14 @@ class _Conversation:
         prompts = load_prompt_set(prompt_set or "standard")
         (chosen,) = prompts.select([name])
         prompt = prompts.kinds[chosen]
+        if not self.has_model:
+            from antiphon.listen.describer import describe
+
+            track = self._heard()
+            assert track.facts is not None  # `take` asks for them
+            texts = describe(track.facts, track.heard, {chosen: prompt.max_words})
+            console.print_text(texts[chosen])
+            return
         reply = self.listener.ask(
             self._heard(),
             prompt.prompt,

@@ -27,6 +27,7 @@ EXPORT_EXAMPLES = (
     "    antiphon export musicgen/ --format transformers --precision fp16 --output half/\n"
     "    antiphon export small-8bit/ --format transformers --output again/\n"
     "    antiphon export runs/composer --output composer/\n"
+    "    antiphon export runs/listener/listener --precision 8bit --output small/\n"
     "    antiphon generate 'calm piano' --model small-8bit/"
 )
 
@@ -77,7 +78,8 @@ def export(
     checkpoint: Annotated[
         str,
         typer.Argument(
-            metavar="CHECKPOINT", help="A MusicGen's folder or hub name, or a training run."
+            metavar="CHECKPOINT",
+            help="A MusicGen's folder or hub name, a listener's folder, or a training run.",
         ),
     ],
     output: Output,
@@ -89,7 +91,8 @@ def export(
         typer.Option(
             "--precision",
             metavar="P",
-            help="onnx: 8bit (default), fp32, 4bit; transformers: fp32 (default), fp16.",
+            help="onnx: 8bit (default), fp32, 4bit; transformers: fp32 (default), fp16; "
+            "a listener: fp32 (default), fp16, 8bit.",
         ),
     ] = None,
     threads: Annotated[
@@ -97,7 +100,7 @@ def export(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a composing model in another form, and check it against the source.
+    """Write a model in another form; a composing one is checked against the source.
 
     onnx is a folder that `generate --model` loads as it is, without the weights: prepared once,
     half of the size or less. transformers is a plain checkpoint in full or half precision, also of
@@ -120,11 +123,26 @@ def export(
         console.print_text(str(output))
         return
     from antiphon.compose.conversion.export import export as export_checkpoint
+    from antiphon.listen.ear import is_listener
     from antiphon.models import find
 
+    found = find(checkpoint, settings.models)
+    if is_listener(found):
+        if format not in (None, "transformers") or threads:
+            raise ConfigError(
+                f"{checkpoint} is a listener, which comes in transformers' layout; expected no "
+                "other --format, and no --threads"
+            )
+        from antiphon.compose.conversion.result import whole_folder
+        from antiphon.listen.packing import repack
+
+        with whole_folder(output) as temporary:
+            repack(found, temporary, precision or "fp32")
+        console.print_text(str(output))
+        return
     with shown_stages() as show:
         made = export_checkpoint(
-            find(checkpoint, settings.models),
+            found,
             output,
             format=format or "onnx",
             precision=precision,

@@ -280,7 +280,13 @@ def caption(
         ) as (stop, run),
     ):
         captioning = Captioning(
-            prompt_set, kind, engine, chosen.origin, chosen.sampling, _limits(settings)
+            prompt_set,
+            kind,
+            engine,
+            chosen.origin,
+            chosen.sampling,
+            _limits(settings),
+            chosen.ear,
         )
         report = caption(manifest, output, captioning, run, overwrite=overwrite)
     _end(report, stop, as_json=as_json)

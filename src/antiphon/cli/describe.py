@@ -191,6 +191,7 @@ class _WorkerDescribing:
     engine: HostAddress | None
     origin: str
     sampling: Sampling
+    ear: Path
 
     @property
     def settings_key(self) -> str:
@@ -209,11 +210,12 @@ class _WorkerDescribing:
         return partial(self.asking.describe, self._listener(), limits)
 
     def _listener(self) -> Listener:
+        from antiphon.listen.ear import Ear
         from antiphon.listen.engine_host import EngineClient
         from antiphon.listen.listener import Listener
 
         engine = None if self.engine is None else EngineClient(self.engine)
-        return Listener(engine, self.sampling)
+        return Listener(engine, self.sampling, Ear(self.ear))
 
 
 def _prompts(prompt: str | None, prompt_set: str, kinds: list[str] | None) -> PromptSet:
@@ -294,7 +296,9 @@ def _describe_library(
         StopRequest() as stop,
         shown_progress("describing") as on_progress,
     ):
-        describing = _WorkerDescribing(asking, settings, engine, chosen.origin, chosen.sampling)
+        describing = _WorkerDescribing(
+            asking, settings, engine, chosen.origin, chosen.sampling, chosen.ear
+        )
         done = describe_library(
             tracks,
             describing,

@@ -82,12 +82,15 @@ class Chosen:
     load: Callable[[], ListenerEngine] | None  # pickles; None without a model
     origin: str  # tells it from another model of the same name
     sampling: Sampling
+    ear: Path  # the folder of a trained listener of ours
 
     def listener(self) -> Listener:
         """The listener, loaded in this process."""
+        from antiphon.listen.ear import Ear
         from antiphon.listen.listener import Listener
 
-        return Listener(None if self.load is None else self.load(), self.sampling)
+        engine = None if self.load is None else self.load()
+        return Listener(engine, self.sampling, Ear(self.ear))
 
 
 def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) -> Chosen:
@@ -95,9 +98,11 @@ def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) ->
 
     Raises ConfigError for a value that is not known, or options without a model.
     """
+    from antiphon.listen.ear import PACKAGED_NAME
     from antiphon.listen.engines import Sampling
     from antiphon.listen.engines.transformers_loading import Attention, Precision
-    from antiphon.listen.loading import LoadOptions, load_engine, origin_of
+    from antiphon.listen.loading import LoadOptions, ear_of, load_engine, origin_of
+    from antiphon.models.finding import packaged
 
     named = {name: value for name, value in given.items() if value is not None}
     if spec is None and named:
@@ -111,19 +116,21 @@ def chosen_model(settings: Settings, spec: str | None, given: dict[str, Any]) ->
     if "compile" in named:
         named["compile"] = truth(named["compile"])
     sampling = Sampling(**{k: named.pop(k) for k in _SAMPLING if k in named})
-    if spec is None:
-        return Chosen(None, None, "", sampling)
     options = LoadOptions(**named)
+    own_ear = ear_of(spec, options, settings.models)
+    ear = own_ear or packaged(PACKAGED_NAME)
+    if spec is None or own_ear is not None:
+        return Chosen(spec, None, "", sampling, ear)
     load = partial(load_engine, spec, options, settings.models)
-    return Chosen(spec, load, origin_of(spec, options, settings.models), sampling)
+    return Chosen(spec, load, origin_of(spec, options, settings.models), sampling, ear)
 
 
-def require(spec: str | None) -> None:
-    """Raise ModelMissingError where a command cannot do without a model, and none is named."""
+def require(spec: str | None, what: str) -> None:
+    """Raise ModelMissingError where `what` cannot be done without a model, and none is named."""
     if spec is None:
         from antiphon.listen.listener import Listener
 
-        Listener().require_model("this command")
+        Listener().require_model(what)
 
 
 def policy(word: str) -> Policy:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import statistics
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from antiphon.description import Description
+    from antiphon.description import Description, Heard, Presence, Sounding, Tag
     from antiphon.facts import Facts, Pitch, Spans
 
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 12
 _TEXT_WIDTH = 96
 _SHOWN_SPANS = 8
 
 
 def description_lines(description: Description) -> list[str]:
-    """The facts, then each text under its kind."""
-    lines = facts_lines(description.facts)
+    """The facts, what was heard, then each text under its kind."""
+    lines = [*facts_lines(description.facts), *heard_lines(description.heard)]
     for kind, text in description.texts.items():
         lines += ["", f"  {kind}"]
         lines += textwrap.wrap(text, _TEXT_WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4)
@@ -33,6 +33,42 @@ def facts_lines(facts: Facts) -> list[str]:
     if facts.clipping.samples:
         rows.append(("clipping", f"{facts.clipping.samples:,} samples at full scale"))
     rows += [("damage", problem) for problem in facts.damage.problems]
+    return _rows(rows)
+
+
+def heard_lines(heard: Heard | None) -> list[str]:
+    """A line for each thing that a trained listener tells, with its confidence."""
+    if heard is None:
+        return []
+    if heard.music is not None and not heard.music.present:
+        return _rows([("heard", f"not music (confidence {heard.music.confidence:.2f})")])
+    rows = [
+        (label, _tags(tags))
+        for label, tags in (
+            ("genre", heard.genre),
+            ("instruments", heard.instruments),
+            ("mood", heard.moods),
+        )
+        if tags
+    ]
+    if heard.drums is not None:
+        rows.append(("drums", _present(heard.drums)))
+    if heard.energy is not None and heard.energy_confidence is not None:
+        rows.append(("energy", f"{heard.energy} {heard.energy_confidence:.2f}"))
+    if heard.dance is not None:
+        rows.append(("to dance", _present(heard.dance)))
+    return _rows(rows)
+
+
+def _tags(tags: Sequence[Tag | Sounding]) -> str:
+    return ", ".join(f"{tag.name} {tag.confidence:.2f}" for tag in tags)
+
+
+def _present(presence: Presence) -> str:
+    return f"{'yes' if presence.present else 'no'} {presence.confidence:.2f}"
+
+
+def _rows(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [f"  {label:<{_LABEL_WIDTH}}{text}" for label, text in rows]
 
 

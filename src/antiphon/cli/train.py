@@ -133,7 +133,7 @@ def listener(
     columns genre, instruments, energy and music of `data prepare`'s CSV are learned from. With
     model.base=listener it begins as the one in the package, and model.tune=heads keeps its encoder.
     The run lies in output_dir (runs/<experiment_name>): checkpoints, metrics.jsonl, report.html,
-    and at the end the listener itself in listener/, for `describe --listener`.
+    and at the end the listener itself in listener/, for `describe --model`.
     """
     console.start(context)
     _do("listener", config, overrides, resume, print_config=print_config, dry_run=dry_run)

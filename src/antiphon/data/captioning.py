@@ -26,6 +26,7 @@ from antiphon.data.reporting import (
 )
 from antiphon.data.running import Item, Record, RunOptions, key_of, run_items
 from antiphon.errors import AudioError, ConfigError
+from antiphon.listen.ear import Ear, built_in_ear
 from antiphon.listen.listener import Listener
 from antiphon.listen.prompts import load_prompt_set
 
@@ -54,9 +55,10 @@ class _Job:
 
 @dataclass(frozen=True)
 class Captioning:
-    """Describes a passage: by what is measured, or by the model behind `engine`.
+    """Describes a passage: by what is measured and heard, or by the model behind `engine`.
 
-    `origin` tells that model from another of its name.
+    `origin` tells that model from another of its name; `ear` is the folder of the trained listener
+    that hears, None for the one in the package.
     """
 
     prompt_set: str = DEFAULT_SET
@@ -65,6 +67,7 @@ class Captioning:
     origin: str = ""
     sampling: Sampling | None = None
     limits: Limits = DEFAULT_LIMITS
+    ear: Path | None = None
 
     def check(self) -> None:
         """Raise ConfigError for a set or a kind that is not there."""
@@ -100,11 +103,11 @@ class Captioning:
         return describe
 
     def _listener(self) -> Listener:
-        if self.engine is None:
-            return Listener()
         from antiphon.listen.engine_host import EngineClient
 
-        return Listener(EngineClient(self.engine))
+        engine = None if self.engine is None else EngineClient(self.engine)
+        ear = built_in_ear() if self.ear is None else Ear(self.ear)
+        return Listener(engine, ear=ear)
 
 
 def caption(

@@ -41,7 +41,7 @@ def read_messages(
                 )
             track = hear(source)
             heard.append(track)
-        read.append(Message(role, text, track.clips[0] if track else None))
+        read.append(Message(role, text, track.clips[0] if track and track.clips else None))
     return read, heard[0] if heard else None
 
 

@@ -4,6 +4,7 @@ logits are to be believed. Plain data beside the weights.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,20 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Heads:
-    """`encoder` is the SHA-256 of the encoder's weights; `classes` and `calibration` by head.
-    Without `calibration` a head was trained and never held against recordings it did not know."""
+    """`encoder` and `weights` are the SHA-256 of the encoder's weights and of the heads' own;
+    `classes` and `calibration` by head. Without `calibration` a head was trained and never held
+    against recordings it did not know."""
 
     encoder: str
+    weights: str
     classes: Mapping[str, tuple[str, ...]]
     calibration: Mapping[str, Calibration]
     licence: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these heads from others."""
+        return hashlib.sha256(write_json(self).encode()).hexdigest()[:12]
 
     def applied(self, head: str, logits: Logits, seconds: float) -> Logits:
         """Logits [..., C] of a head, calibrated."""
@@ -86,6 +94,11 @@ def read_heads(folder: Path) -> Heads:
         raise ModelError(
             f"{path} tells other classes than this version of antiphon: "
             f"{', '.join(sorted(heads.classes))}; expected those of {', '.join(HEADS)}"
+        )
+    if sha256_of(folder / HEAD_WEIGHTS_NAME) != heads.weights:
+        raise ModelError(
+            f"{folder / HEAD_WEIGHTS_NAME} is not the file that {path} tells of; the two were "
+            "written together: put back both"
         )
     found = sha256_of(encoder)
     if found != heads.encoder:

@@ -1,7 +1,8 @@
 """The listener: a recording in, words out. Loaded once, used for many recordings.
 
-Without an engine it measures and puts the facts into words; with one, a model writes the words and
-every number in them is checked against what was measured.
+Without an engine it measures, puts the facts into words and answers what a question grammar
+understands; with one, a model writes the words and every number in them is checked against what was
+measured.
 """
 
 from __future__ import annotations
@@ -16,10 +17,18 @@ from typing import TYPE_CHECKING
 import antiphon
 from antiphon.analysis import ANALYSIS_VERSION
 from antiphon.audio import Limits
-from antiphon.description import POLICIES, Description, Policy, Provenance, Reply, Setting
+from antiphon.description import POLICIES, Description, Heard, Policy, Provenance, Reply, Setting
 from antiphon.errors import ConfigError, ModelMissingError
-from antiphon.listen.describer import DESCRIBER_VERSION, check_kinds, describe_facts
-from antiphon.listen.engines import Answer, ListenerEngine, Message, OnToken, Question, Sampling
+from antiphon.listen.describer import DESCRIBER_VERSION, check_kinds, describe
+from antiphon.listen.engines import (
+    Answer,
+    ListenerEngine,
+    Message,
+    OnToken,
+    Question,
+    Sampling,
+    heard_in,
+)
 from antiphon.listen.prompts import PromptSet, load_prompt_set
 from antiphon.listen.windows import (
     LONG_MODES,
@@ -33,9 +42,11 @@ from antiphon.listen.windows import (
 if TYPE_CHECKING:
     from antiphon.audio import Source, Waveform
     from antiphon.facts import Facts
+    from antiphon.listen.ear import Ear
 
-MODEL = "antiphon-signal"
-LICENCE = "Apache-2.0"  # of the texts' maker; the built-in one has no weights
+MODEL = "antiphon-signal"  # what makes texts of facts alone
+TRAINED_MODEL = "antiphon-listener"  # what makes them of what is heard, too
+LICENCE = "Apache-2.0"  # of the texts' maker, which has no weights
 ASKING_VERSION = 1  # raise it when texts of a model come out differently
 DEFAULT_LIMITS = Limits()
 DEFAULT_SAMPLING = Sampling()
@@ -45,28 +56,36 @@ DEFAULT_SAMPLING = Sampling()
 class Track:
     """A recording that was heard once and may be asked about many times (`Listener.hear`).
 
-    `facts` is None where nothing was to be measured; `notes` say what the clips leave out.
+    `clips` are what a model hears, none without one; `heard` is what a trained listener of ours
+    hears. `facts` is None where nothing was to be measured; `notes` say what the clips leave out.
     """
 
     path: str | None
     clips: tuple[Clip, ...]
     facts: Facts | None
     notes: tuple[str, ...]
+    heard: Heard | None = None
 
 
 class Listener:
     """Describes recordings and answers questions about them; a context manager that frees it.
 
-    `sampling` is how a model's words are chosen unless a call says otherwise. Methods that need a
-    model raise ModelMissingError without one. All raise AudioError or StorageError for what cannot
+    `sampling` is how a model's words are chosen unless a call says otherwise; `ear` hears genre,
+    instruments and energy, and without one nothing is said of them. Without a model
+    questions are answered from what is measured and heard; what only a model can do (a schema, a
+    raw prompt) raises ModelMissingError. All raise AudioError or StorageError for what cannot
     be read, ConfigError for what cannot be asked, EngineError for a model that fails.
     """
 
     def __init__(
-        self, engine: ListenerEngine | None = None, sampling: Sampling = DEFAULT_SAMPLING
+        self,
+        engine: ListenerEngine | None = None,
+        sampling: Sampling = DEFAULT_SAMPLING,
+        ear: Ear | None = None,
     ) -> None:
         self._engine = engine
         self._sampling = sampling
+        self._ear = ear
 
     def __enter__(self) -> Listener:
         return self
@@ -119,19 +138,23 @@ class Listener:
             _check_written_from_facts(prompts, chosen)  # before the work of measuring
         settings: dict[str, Setting] = {"set": prompts.name, "kinds": ",".join(chosen)}
         if self._engine is None:
-            measured = measured or measure(source, limits=limits, isolated=isolated)
+            with _readable_twice(source, limits) as again:
+                measured = measured or measure(again, limits=limits, isolated=isolated)
+                tags = self._hear_tags(again, measured, limits, isolated)
             limits_of_words = {kind: prompts.kinds[kind].max_words for kind in chosen}
             return Description(
                 path=measured.path,
-                texts=describe_facts(measured, limits_of_words),
+                texts=describe(measured, tags, limits_of_words),
                 facts=measured,
                 provenance=self._provenance(settings),
+                heard=tags,
             )
         from antiphon.listen.asking import write_texts
 
         sampling = sampling or self._sampling
         with _readable_twice(source, limits) as again:
             measured = measured or measure(again, limits=limits, isolated=isolated)
+            tags = self._hear_tags(again, measured, limits, isolated)
             heard = plan_parts(measured.duration_seconds, self._engine.info.cap_seconds, long)
             texts = write_texts(
                 self._engine,
@@ -149,6 +172,7 @@ class Listener:
             facts=measured,
             provenance=self._provenance(settings, sampling),
             claims=tuple(claim for asked in texts.values() for claim in asked.claims),
+            heard=tags,
             notes=(*heard.notes, *(note for asked in texts.values() for note in asked.notes)),
         )
 
@@ -164,9 +188,12 @@ class Listener:
     ) -> Track:
         """Read and measure a recording once, for several questions."""
         if isinstance(source, Track):
+            _check_heard_for(source, self._engine)
             return source
         _check(facts, long)
-        engine = self._needed("hearing a recording")
+        engine = self._engine
+        if engine is None:
+            return self._measured_track(source, limits, isolated)
         measured = None
         with _readable_twice(source, limits) as again:
             if facts != "off" or hint_facts:
@@ -178,8 +205,23 @@ class Listener:
                 seconds = recording_seconds(again, limits, isolated=isolated)
             heard = plan_parts(seconds, engine.info.cap_seconds, long)
             clips = tuple(read_clips(again, heard, limits, isolated=isolated))
-        path = str(source) if isinstance(source, str | Path) else None
-        return Track(path, clips, measured, heard.notes)
+        return Track(_path_of(source), clips, measured, heard.notes)
+
+    def _measured_track(self, source: Source | Waveform, limits: Limits, isolated: bool) -> Track:
+        """What there is to answer from without a model."""
+        from antiphon.analysis import measure
+
+        with _readable_twice(source, limits) as again:
+            measured = measure(again, limits=limits, isolated=isolated)
+            heard = self._hear_tags(again, measured, limits, isolated)
+        return Track(_path_of(source), (), measured, (), heard)
+
+    def _hear_tags(
+        self, source: Source | Waveform, measured: Facts, limits: Limits, isolated: bool
+    ) -> Heard | None:
+        if self._ear is None:
+            return None
+        return self._ear.hear(source, measured, limits, isolated=isolated)
 
     def ask(
         self,
@@ -197,16 +239,21 @@ class Listener:
     ) -> Reply:
         """Answer one question about a recording; the options are those of `describe`.
 
-        `schema` asks for JSON of that JSON schema. `on_token` gets the answer piece by piece, as
-        the model wrote it. Of a recording in several parts the answers follow each other, each
-        headed by its times.
+        Without a model the answer comes from what is measured and heard, and the options of models
+        change nothing. `schema` asks for JSON of that JSON schema. `on_token` gets the answer piece
+        by piece, as the model wrote it. Of a recording in several parts the answers follow each
+        other, each headed by its times.
         """
-        engine = self._needed("answering a question")
+        engine = self._engine
+        if engine is None and schema is not None:
+            self._needed("an answer as JSON of a schema")
         if not question.strip():
             raise ConfigError("the question is empty; ask something about the recording")
         track = self.hear(
             source, facts=facts, hint_facts=hint_facts, long=long, limits=limits, isolated=isolated
         )
+        if engine is None:
+            return self._answered(question, track, (), on_token)
         from antiphon.listen.asking import answer_question
 
         sampling = sampling or self._sampling
@@ -304,10 +351,11 @@ class Listener:
         chosen = prompts.select(kinds)
         _check(facts, long)
         key: dict[str, object] = {
-            "model": MODEL,
+            "model": MODEL if self._ear is None else TRAINED_MODEL,
             "version": antiphon.__version__,
             "analysis": ANALYSIS_VERSION,
             "describer": DESCRIBER_VERSION,
+            "ear": self._ear.revision if self._ear is not None else None,
             "set": prompts.name,
         }
         if self._engine is None:
@@ -335,7 +383,8 @@ class Listener:
     ) -> list[Reply]:
         from antiphon.listen.conversation import read_messages
 
-        engine = self._needed("a conversation")
+        _check(facts, "truncate")
+        engine = self._engine
         sampling = sampling or self._sampling
 
         def hear(source: Source | Waveform | Track) -> Track:
@@ -348,11 +397,51 @@ class Listener:
             return track
 
         read = [read_messages(messages, hear) for messages in conversations]
+        if engine is None:
+            return [self._next_turn(messages, track, on_token) for messages, track in read]
         answers = engine.chat([messages for messages, _ in read], sampling, on_token)
         return [
             self._reply(messages[-1].text, answer, sampling, track, facts)
             for (messages, track), answer in zip(read, answers, strict=True)
         ]
+
+    def _next_turn(
+        self, messages: Sequence[Message], track: Track | None, on_token: OnToken | None
+    ) -> Reply:
+        """The next turn of a conversation, without a model."""
+        if track is None:  # else the turn with the recording may be without words
+            heard_in(messages)
+        elif messages[-1].role != "user":
+            raise ConfigError(
+                f"the conversation ends with a message of the {messages[-1].role}; expected a "
+                "message of the user at its end"
+            )
+        asked = [message.text for message in messages if message.role == "user"]
+        question = asked[-1] if asked[-1].strip() else "Describe it."
+        return self._answered(question, track, asked[:-1], on_token)
+
+    def _answered(
+        self,
+        question: str,
+        track: Track | None,
+        earlier: Sequence[str],
+        on_token: OnToken | None,
+    ) -> Reply:
+        """An answer of the question grammar; the first of a conversation says that it is one."""
+        from antiphon.listen.questions import GRAMMAR_VERSION, NOT_A_MODEL, answer
+
+        facts, heard = (None, None) if track is None else (track.facts, track.heard)
+        text = answer(question, facts, heard, earlier).text
+        if on_token is not None:
+            on_token(text)
+        return Reply(
+            path=track.path if track else None,
+            question=question,
+            answer=text,
+            claims=(),
+            provenance=self._provenance({"grammar": GRAMMAR_VERSION}),
+            notes=() if earlier else (NOT_A_MODEL,),
+        )
 
     def _reply(
         self,
@@ -387,8 +476,13 @@ class Listener:
     def _provenance(
         self, settings: Mapping[str, Setting], sampling: Sampling | None = None
     ) -> Provenance:
-        if self._engine is None:
+        ear = self._ear
+        if self._engine is None and ear is None:
             return Provenance(MODEL, None, LICENCE, settings, antiphon.__version__)
+        if self._engine is None and ear is not None:
+            licence = ear.heads.licence
+            return Provenance(TRAINED_MODEL, ear.revision, licence, settings, antiphon.__version__)
+        assert self._engine is not None
         info = self._engine.info
         return Provenance(
             info.model,
@@ -401,6 +495,23 @@ class Listener:
                 **asdict(sampling or self._sampling),
             },
             antiphon.__version__,
+        )
+
+
+def _path_of(source: Source | Waveform) -> str | None:
+    return str(source) if isinstance(source, str | Path) else None
+
+
+def _check_heard_for(track: Track, engine: ListenerEngine | None) -> None:
+    """Raise ConfigError for a track that holds nothing for what is to answer."""
+    if engine is None and track.facts is None:
+        raise ConfigError(
+            "the track was heard without measuring (facts='off'), and without a model there is "
+            "nothing else to answer from; hear it again with this listener"
+        )
+    if engine is not None and not track.clips:
+        raise ConfigError(
+            "the track was heard without a model; hear it again with the listener that has one"
         )
 
 

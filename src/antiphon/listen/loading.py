@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.errors import ConfigError
+from antiphon.listen.ear import Ear, built_in_ear, is_listener
 from antiphon.listen.engines import ListenerEngine, Sampling
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ def load_listener(
 ) -> Listener:
     """The built-in listener, or the one of a model.
 
-    `spec` is a GGUF file or its quantisation (`Q6_K`), a checkpoint's folder or hub name, or the
-    address of an OpenAI-compatible server (`http://host/v1`, with `#name` where it has several
-    models). Nothing is downloaded. `models` is
+    `spec` is the folder of a listener that was trained here, a GGUF file or its quantisation
+    (`Q6_K`), a checkpoint's folder or hub name, or the address of an OpenAI-compatible server
+    (`http://host/v1`, with `#name` where it has several models). Nothing is downloaded. `models` is
     the folder of models (None: that of the settings).
 
     Raises ModelMissingError for a model that is not here, ModelError for one that cannot be loaded
@@ -55,9 +56,24 @@ def load_listener(
     """
     from antiphon.listen.listener import Listener
 
-    if spec is None:
-        return Listener(sampling=sampling)
-    return Listener(load_engine(spec, options or LoadOptions(), models), sampling)
+    options = options or LoadOptions()
+    ear = ear_of(spec, options, models)
+    if ear is not None:
+        return Listener(sampling=sampling, ear=Ear(ear))
+    return Listener(
+        None if spec is None else load_engine(spec, options, models), sampling, built_in_ear()
+    )
+
+
+def ear_of(spec: str | Path | None, options: LoadOptions, models: Path | None) -> Path | None:
+    """The folder of the trained listener of ours that `spec` names, if it is one.
+
+    Raises ConfigError for options, of which those have none; ModelMissingError.
+    """
+    if spec is None or is_address(spec) or not is_listener(path := _located(spec, models)):
+        return None
+    _refuse(options, str(spec), "a listener that 'antiphon train listener' exported", ())
+    return path
 
 
 def load_engine(spec: str | Path, options: LoadOptions, models: Path | None) -> ListenerEngine:
@@ -138,8 +154,8 @@ def _refuse(options: LoadOptions, spec: str, what: str, allowed: tuple[str, ...]
     """Raise ConfigError for an option that this kind of model has no use for."""
     for name, value in vars(options).items():
         if value is not None and value is not False and name not in allowed:
-            shown = ", ".join(allowed) if allowed else "none: the server decides"
-            raise ConfigError(f"{name} is {value!r}, but {spec} is {what}; its options are {shown}")
+            shown = f"its options are {', '.join(allowed)}" if allowed else "it has no options"
+            raise ConfigError(f"{name} is {value!r}, but {spec} is {what}; {shown}")
 
 
 def _known_terms(path: Path) -> tuple[str | None, str | None]:

@@ -82,21 +82,22 @@ class Phrases:
         return all(name in self.slots for name in names)
 
 
-def phrases_for(facts: Facts) -> Phrases:
-    """Collect what the facts allow to be said."""
+def phrases_for(facts: Facts, *, musical: bool = True) -> Phrases:
+    """Collect what the facts allow to be said; only of the sound where it is not `musical`."""
     found = Phrases()
     found.slots.update(_length(facts.duration_seconds))
-    _add_tempo(found, facts.tempo)
-    _add_metre(found, facts.metre)
-    _add_key(found, facts.key)
-    _add_chords(found, facts.chords)
-    _add_sections(found, facts.sections)
-    _add_tuning(found, facts.tuning)
+    if musical:
+        _add_tempo(found, facts.tempo)
+        _add_metre(found, facts.metre)
+        _add_key(found, facts.key)
+        _add_chords(found, facts.chords)
+        _add_sections(found, facts.sections)
+        _add_tuning(found, facts.tuning)
+        tempo_is_sure = facts.tempo.confidence >= SURE
+        found.energy = observations.energy(facts, tempo_is_sure=tempo_is_sure)
     _add_loudness(found, facts.loudness)
     _add_timbre(found, facts.timbre)
     _add_condition(found, facts)
-    tempo_is_sure = facts.tempo.confidence >= SURE
-    found.energy = observations.energy(facts, tempo_is_sure=tempo_is_sure)
     if not found.silent and facts.dynamics.level_db:
         found.course = observations.course_of_level(facts.dynamics)
         found.fades_out = observations.fades_out(facts.dynamics)
@@ -235,7 +236,7 @@ def _add_sections(found: Phrases, sections: Spans) -> None:
     spans = sections.spans
     if len({span.label for span in spans}) == 1:  # "A-A" tells nothing that "one part" does not
         spans = (replace(spans[0], end_seconds=spans[-1].end_seconds),)
-    labels = [_label(span.label) for span in spans]
+    labels = [label_of(span.label) for span in spans]
     times = [clock(span.start_seconds) for span in spans]
     found.parts.extend(
         Part(label, time, label in labels[:at], labels[at - 1 : at] == [label])
@@ -315,7 +316,7 @@ def _add_condition(found: Phrases, facts: Facts) -> None:
     found.damaged = bool(facts.damage.problems)
 
 
-def _label(text: str) -> str:
+def label_of(text: str) -> str:
     """A section label as one short phrase; what is too long for that is not quoted."""
     label = " ".join(normalise_for_t5(text).split()).strip(" .,;:()")
     too_long = len(label) > _MAX_LABEL_CHARACTERS or len(label.split()) > _MAX_LABEL_WORDS

@@ -7,24 +7,22 @@ T moments (40 ms), C classes.
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from antiphon import graphs
 from antiphon.audio import FloatArray, Limits, Resampler, Source, Waveform, open_stream, resample
+from antiphon.files import storage_error
 from antiphon.listen.heads import HEAD_WEIGHTS_NAME, HEADS, MOMENT_FRAMES, Heads, read_heads
 from antiphon.listen.mel import BANDS, HOP, SAMPLE_RATE, WINDOW_SECONDS, log_mel
 from antiphon.listen.tagger_graph import read_encoder_config, write_tagger_graph
-from antiphon.models.record import sha256_of
 from antiphon.weights import Weights, weight_files
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 MOMENT_SECONDS = MOMENT_FRAMES * HOP / SAMPLE_RATE
 MIN_SECONDS = 0.1  # less sound than this is not listened to
@@ -62,23 +60,20 @@ class Moments:
 class Tagger:
     """A folder that `antiphon train listener` exported, loaded; used for many recordings."""
 
-    def __init__(self, folder: Path, cache: Path, threads: int = 1) -> None:
-        """`cache` keeps the graph. Raises ModelError for a folder that is no listener of ours or
-        is damaged, EngineError if onnxruntime refuses it, StorageError."""
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        """Raises ModelError for a folder that is no listener of ours or is damaged, EngineError if
+        onnxruntime refuses it, StorageError where there is no room for a graph in the system's
+        temporary folder."""
         self.heads: Heads = read_heads(folder)
         config = read_encoder_config(folder)
-
-        def build(target: Path) -> None:
-            with (
-                Weights(weight_files(folder)) as encoder,
-                Weights((folder / HEAD_WEIGHTS_NAME,)) as heads,
-            ):
-                graph = graphs.GraphWriter(target, _GRAPH)
-                write_tagger_graph(graph, encoder, heads, config)
-
-        checksum = sha256_of(folder / HEAD_WEIGHTS_NAME)
-        prepared = graphs.kept(cache, f"tagger {self.heads.encoder} {checksum}", build)
-        self._session: onnxruntime.InferenceSession = graphs.open_graph(prepared, _GRAPH, threads)
+        with (
+            Weights(weight_files(folder)) as encoder,
+            Weights((folder / HEAD_WEIGHTS_NAME,)) as heads,
+            _temporary_folder() as place,
+        ):
+            # Not kept: a tenth of a second writes it, and listening needs no cache.
+            write_tagger_graph(graphs.GraphWriter(place, _GRAPH), encoder, heads, config)
+            self._session = graphs.open_graph(place, _GRAPH, threads)
 
     def listen(
         self, source: Source | Waveform, limits: Limits = DEFAULT_LIMITS, *, isolated: bool = False
@@ -117,6 +112,15 @@ class Tagger:
             name: rows.reshape(-1, rows.shape[-1])[:moments]
             for name, rows in zip(names, results, strict=True)
         }
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory(prefix="antiphon-") as name:
+            yield Path(name)
+    except OSError as error:
+        raise storage_error("write", Path(tempfile.gettempdir()), error) from error
 
 
 def audible_in(mels: FloatArray) -> NDArray[np.bool_]:

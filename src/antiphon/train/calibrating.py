@@ -3,7 +3,7 @@ learn from (Platt 1999; Guo et al. 2017). Letters: N clips, C classes, T moments
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,19 +28,22 @@ Doubles = NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Judged:
     """Logits [N, C] of a head, not calibrated, and the truth [N, C]: 1, 0, or UNKNOWN; of so many
-    seconds each."""
+    seconds each. `weights` [N] say how much each counts."""
 
     logits: Doubles
     truth: Doubles
+    weights: Doubles
     seconds: float
 
 
-def calibrate(folder: Path, held: Hearing, cache: Path) -> None:
+def calibrate(folder: Path, held: Hearing) -> None:
     """Fit the heads in `folder` to clips they did not learn from, and write that beside them.
 
-    A head of which fewer than 20 clips tell the truth stays as it is. Raises StorageError.
+    Each manifest counts alike, however many clips it has: of a thousand bad recordings and a few
+    hundred good ones, neither decides alone. A head of which fewer than 20 clips tell the truth
+    stays as it is. Raises StorageError.
     """
-    tagger = Tagger(folder, cache)
+    tagger = Tagger(folder)
     heads = read_heads(folder)
     found: dict[str, Calibration] = {}
     by_length = [judged(tagger, held, seconds) for seconds in LENGTHS_SECONDS]
@@ -60,6 +63,7 @@ def judged(tagger: Tagger, held: Hearing, seconds: float) -> Mapping[str, Judged
     """By head: a cut of so many seconds out of each clip, heard as the listener hears."""
     logits: dict[str, list[Doubles]] = {}
     truths: dict[str, list[Doubles]] = {}
+    origins: dict[str, list[int]] = {}
     for number in held.kept:
         clip = held.clips[number]
         length = min(seconds, clip.seconds)
@@ -77,10 +81,17 @@ def judged(tagger: Tagger, held: Hearing, seconds: float) -> Mapping[str, Judged
                 found = pooled(moments) if head == "instruments" else mean_logits(moments, head)
                 logits.setdefault(head, []).append(found.astype(np.float64))
                 truths.setdefault(head, []).append(values)
+                origins.setdefault(head, []).append(int(held.manifest[number]))
     return {
-        head: Judged(np.stack(rows), np.stack(truths[head]), seconds)
+        head: Judged(np.stack(rows), np.stack(truths[head]), _weights(origins[head]), seconds)
         for head, rows in logits.items()
     }
+
+
+def _weights(origins: Sequence[int]) -> Doubles:
+    """[N]: each origin counts alike; 1 on average."""
+    counts = np.bincount(origins).astype(np.float64)
+    return np.asarray(len(origins) / np.count_nonzero(counts) / counts[np.asarray(origins)])
 
 
 def _truth_of(head: str, truth: Mapping[str, NDArray[np.generic]]) -> Doubles:
@@ -103,10 +114,10 @@ def _fit(case: Judged, *, one_of_all: bool) -> tuple[float, list[float]]:
         if one_of_all:
             top = logits.max(1, keepdims=True)
             total = top[:, 0] + np.log(np.exp(logits - top).sum(1))
-            each = total - (logits * np.maximum(case.truth, 0)).sum(1)
+            each = case.weights * (total - (logits * np.maximum(case.truth, 0)).sum(1))
             loss = float(each[known.all(1)].sum())
         else:
-            each = np.logaddexp(0, logits) - logits * case.truth
+            each = case.weights[:, None] * (np.logaddexp(0, logits) - logits * case.truth)
             loss = float(each[known].sum())
         return loss + _RIDGE * float((values[1:] ** 2).sum())
 

@@ -44,6 +44,8 @@ class Hearing:
     sounding: NDArray[np.bool_]
     kept: NDArray[np.int64]
     clips: tuple[Clip, ...]
+    manifest: NDArray[np.int64]
+    """The number of the manifest that each clip is of, [N]."""
     checksum: str
     """Tells what it was computed from."""
     unread: tuple[str, ...]
@@ -83,12 +85,12 @@ def heard(
     Raises ConfigError where none can be read, StorageError (DiskFullError).
     """
     found = [
-        (manifest.folder, clip)
-        for manifest in manifests
+        (number, manifest.folder, clip)
+        for number, manifest in enumerate(manifests)
         for clip in manifest.clips
         if clip.split == split
     ]
-    clips = [clip for _, clip in found]
+    clips = [clip for *_, clip in found]
     if not clips:
         return None
     keys = [key_of("hearing", _VERSION, asdict(clip)) for clip in clips]
@@ -98,7 +100,7 @@ def heard(
     work.make_room()
     items = [
         Item(key, clip.id, (number, root, clip))
-        for number, (key, (root, clip)) in enumerate(zip(keys, found, strict=True))
+        for number, (key, (_, root, clip)) in enumerate(zip(keys, found, strict=True))
     ]
     options = RunOptions(usable_cores(), on_progress=lambda p: on_clip(p.settled, p.total))
     result = run_items(items, work, place / _LEDGER_NAME, options, lambda item, record: True)
@@ -109,7 +111,13 @@ def heard(
             f"of the {len(clips):,} clips of the split {split} none could be read: {unread[0]}"
         )
     return Hearing(
-        work.mels("r"), work.sounding("r"), np.array(kept, np.int64), tuple(clips), checksum, unread
+        work.mels("r"),
+        work.sounding("r"),
+        np.array(kept, np.int64),
+        tuple(clips),
+        np.array([number for number, *_ in found], np.int64),
+        checksum,
+        unread,
     )
 
 

@@ -20,7 +20,12 @@ from antiphon.train.calibrating import calibrate
 from antiphon.train.config import ListenerConfig
 from antiphon.train.hearing import Hearing, heard, mels_of
 from antiphon.train.labels import labels_of
-from antiphon.train.listener_export import encoder_hash, load_into, write_listener
+from antiphon.train.listener_export import (
+    encoder_hash,
+    load_into,
+    write_listener,
+    write_listener_card,
+)
 from antiphon.train.listener_model import ListenerModel
 from antiphon.train.resuming import require_same_data
 from antiphon.train.task import Batch
@@ -157,19 +162,24 @@ class ListenerShape:
 
 
 def export_listener(
-    folder: Path, config: ListenerConfig, weights: Mapping[str, Tensor], kept: Mapping[str, str]
+    folder: Path,
+    config: ListenerConfig,
+    weights: Mapping[str, Tensor],
+    kept: Mapping[str, str],
+    metrics: Mapping[str, float],
 ) -> None:
-    """Write what a run trained as a listener, calibrated on its validation clips, which must still
-    be there.
+    """Write what a run trained as a listener with its card, calibrated on its validation clips,
+    which must still be there.
 
     Raises ConfigError where they are not, or the base is another; StorageError (DiskFullError).
     """
     write_listener(folder, config, weights, kept)
-    cache = spectra_folder(config)
     manifests = [read_manifest(Path(file)) for file in config.data.manifests]
-    held = heard(manifests, "validation", cache)
+    held = heard(manifests, "validation", spectra_folder(config))
     if held is not None:
-        calibrate(folder, held, cache / "graphs")
+        calibrate(folder, held)
+    clips = [clip for manifest in manifests for clip in manifest.clips]
+    write_listener_card(folder, config, clips, metrics)
 
 
 def spectra_folder(config: ListenerConfig) -> Path:

@@ -3,15 +3,19 @@ other way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from antiphon import __version__
+from antiphon.data.manifest import Clip
 from antiphon.errors import ConfigError
 from antiphon.files import atomic_write, replacing
+from antiphon.listen.ear import PACKAGED_NAME
 from antiphon.listen.heads import (
     CONFIG_NAME,
     HEAD_WEIGHTS_NAME,
@@ -24,11 +28,10 @@ from antiphon.listen.tagger_graph import EncoderConfig, encoder_config_json, rea
 from antiphon.models.finding import find, packaged
 from antiphon.models.record import sha256_of
 from antiphon.train.checkpoints import save_tensors
-from antiphon.train.config import ListenerConfig, ListenerModelConfig
+from antiphon.train.config import ListenerConfig, ListenerModelConfig, to_yaml
 from antiphon.train.listener_model import POSITIONS, ListenerModel, sinusoids
 from antiphon.weights import WEIGHTS_NAME, Weights, weight_files
 
-BUILT_IN = "listener"  # the name by which a config takes the one in the package
 _ENCODER, _HEADS = "encoder.", "heads."
 _POSITIONS_NAME = "embed_positions.weight"
 
@@ -52,7 +55,7 @@ def resolved_listener(model: ListenerModelConfig) -> ListenerModelConfig:
 
 def base_folder(name: str) -> Path:
     """Where a base lies. Raises ModelMissingError."""
-    return packaged(BUILT_IN) if name == BUILT_IN else find(name)
+    return packaged(name) if name == PACKAGED_NAME else find(name)
 
 
 def load_into(model: ListenerModel, base: str) -> None:
@@ -109,4 +112,43 @@ def write_listener(
     sizes = config.model
     shape = EncoderConfig(sizes.width, sizes.layers, sizes.heads, sizes.ffn_width)
     atomic_write(folder / CONFIG_NAME, encoder_config_json(shape).encode())
-    write_heads(folder, Heads(sha256_of(folder / WEIGHTS_NAME), HEADS, {}))
+    hashes = [sha256_of(folder / name) for name in (WEIGHTS_NAME, HEAD_WEIGHTS_NAME)]
+    write_heads(folder, Heads(hashes[0], hashes[1], HEADS, {}))
+
+
+def write_listener_card(
+    folder: Path, config: ListenerConfig, clips: Sequence[Clip], metrics: Mapping[str, float]
+) -> None:
+    """Write README.md: what the listener learned from, under which licences, how well.
+
+    `clips` are all of the manifests; `metrics` are losses on those held back. Raises StorageError.
+    """
+    learned = [clip for clip in clips if clip.split == "train"]
+    hours = sum(clip.seconds for clip in learned) / 3600
+    licences = Counter(clip.licence or "not said" for clip in learned)
+    noises = sum(clip.music is False for clip in learned)
+    listed = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(licences.items()))
+    told = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    judged = f"\nOn clips held back, losses in nats:\n\n| | |\n|---|---|\n{told}\n"
+    text = f"""---
+library_name: antiphon
+tags: [music, audio-classification]
+---
+
+# A listener trained with antiphon {__version__}
+
+It learned from {len(learned):,} clips, {hours:.1f} hours, {noises:,} of them no music.
+
+| licence of the clips it learned from | clips |
+|---|---|
+{listed}
+{judged if metrics else ""}
+It tells genre ({", ".join(HEADS["genre"])}), instruments ({", ".join(HEADS["instruments"])}),
+energy, and whether something is music. What was not in its clips it does not know.
+
+It was trained by:
+
+```yaml
+{to_yaml(config)}```
+"""
+    atomic_write(folder / "README.md", text.encode())

@@ -19,8 +19,7 @@ from antiphon.train.labels import UNKNOWN
 from antiphon.train.task import Batch, Losses
 
 POSITIONS = WINDOW_FRAMES // 2
-_DEVIATION = 0.02
-_WEIGHTS = {"frames": 4.0, "clip": 2.0, "genre": 4.0, "energy": 0.25, "music": 0.25}
+_WEIGHTS = {"frames": 4.0, "clip": 2.0, "genre": 4.0, "energy": 1.0, "music": 0.25}
 
 
 class Attention(nn.Module):  # type: ignore[misc]  # torch is untyped here
@@ -110,7 +109,6 @@ class ListenerModel(nn.Module):  # type: ignore[misc]
             self.heads = nn.ModuleDict(
                 {name: nn.Linear(config.width, len(classes)) for name, classes in HEADS.items()}
             )
-            self.apply(_draw)
         self.encoder.requires_grad_(not self.only_heads)
 
     def forward(self, batch: Batch, step: int) -> Losses:
@@ -203,10 +201,3 @@ def sinusoids(count: int, width: int) -> Tensor:
     rates = torch.exp(-step * torch.arange(width // 2))
     angles = torch.arange(count)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _draw(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=_DEVIATION)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

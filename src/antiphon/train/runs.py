@@ -112,12 +112,12 @@ def export_checkpoint(checkpoint: Checkpoint, folder: Path, where: str) -> None:
         raise ModelError(f"{where} does not say its config; expected a checkpoint of ours")
     weights = checkpoint.parts.get("average", checkpoint.parts["model"])
     text = json.dumps(config)
+    losses = checkpoint.state.get("validation")
+    metrics = losses if isinstance(losses, dict) else {}
     if "cache" in data:
         listener = read_json(ListenerConfig, text, where)
-        export_listener(folder, listener, weights, kept_of(checkpoint))
+        export_listener(folder, listener, weights, kept_of(checkpoint), metrics)
     elif "codes" in data:
-        losses = checkpoint.state.get("validation")
-        metrics = losses if isinstance(losses, dict) else {}
         composer = read_json(ComposerConfig, text, where)
         export_composer(folder, composer, weights, kept_of(checkpoint), metrics)
     else:

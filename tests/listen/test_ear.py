@@ -1,0 +1,122 @@
+"""The trained listener in the package, from a recording to its texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_listener import write_toy
+
+import antiphon
+from antiphon.arrange import arrange
+from antiphon.audio import Limits, Waveform, write
+from antiphon.cli.main import run
+from antiphon.controls import Controls
+from antiphon.description import Description
+from antiphon.listen.ear import Ear, built_in_ear
+from antiphon.listen.listener import TRAINED_MODEL, Listener
+from antiphon.listen.loading import load_listener
+from antiphon.synth import render
+
+pytestmark = pytest.mark.integration
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def funk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A piece of 20 s, as a file in a folder with a space in its name."""
+    path = tmp_path_factory.mktemp("a folder") / "funk.flac"
+    score = arrange(Controls(genre="funk", energy="high", duration_seconds=20), seed=4)
+    write(path, render(score))
+    return path
+
+
+def test_out_of_the_box(funk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["describe", str(funk), "--json"]) == 0
+    description = Description.from_json(capsys.readouterr().out)
+    heard = description.heard
+    assert heard is not None
+    assert heard.music is not None
+    assert heard.music.present
+    assert heard.genre
+    assert heard.instruments
+    assert heard.drums is not None
+    assert heard.drums.present
+    for tag in (*heard.genre, *heard.instruments):
+        assert 0 <= tag.confidence <= 1
+    assert description.provenance.model == TRAINED_MODEL
+    assert description.provenance.revision == built_in_ear().revision
+    # What is sure is said, and named as it was heard.
+    sure = [tag.name for tag in heard.instruments if tag.confidence >= 0.75]
+    assert sure
+    text = description.texts["instrumentation"].lower()
+    assert all(name in text for name in sure[:2])
+
+
+def test_for_people(funk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["describe", str(funk)]) == 0
+    out = capsys.readouterr().out
+    assert "  genre       " in out
+    assert "  instruments " in out
+    assert "  drums       yes" in out
+
+
+def test_questions_are_answered_from_what_is_heard(
+    funk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ask", str(funk), "Are there drums?"]) == 0
+    answer = capsys.readouterr().out
+    assert "drums" in answer.lower()
+    assert "not heard" not in answer
+
+
+def test_a_listener_of_ones_own(
+    funk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toy = write_toy(tmp_path / "mine")
+    assert run(["describe", str(funk), "--model", str(toy), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["provenance"]["revision"] == Ear(toy).revision
+    assert found["provenance"]["revision"] != built_in_ear().revision
+    assert load_listener(toy).describe(funk).provenance.model == TRAINED_MODEL
+    assert run(["describe", str(funk), "--model", str(toy), "--precision", "fp16"]) == 2
+    assert "it has no options" in capsys.readouterr().err
+
+
+def test_a_folder_of_tracks(funk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.jsonl"
+    assert run(["describe", str(funk.parent), "--jsonl", str(out), "--jobs", "2"]) == 0
+    (line,) = out.read_text().splitlines()
+    assert json.loads(line)["heard"]["genre"]
+
+
+def test_silence_is_heard_as_nothing(tmp_path: Path) -> None:
+    silence = Waveform(np.zeros((1, 5 * RATE), np.float32), RATE)
+    listener = load_listener()
+    description = listener.describe(silence)
+    assert description.heard is None or description.heard.genre == ()
+
+
+def test_of_less_sound_it_is_less_sure(funk: Path) -> None:
+    recording = antiphon.audio.read(funk).waveform
+    ear = built_in_ear()
+
+    def surest(seconds: float) -> float:
+        part = Waveform(
+            recording.samples[:, : round(seconds * recording.sample_rate)], recording.sample_rate
+        )
+        heard = ear.hear(part, antiphon.measure(part), Limits())
+        assert heard is not None
+        return max(tag.confidence for tag in heard.genre)
+
+    heads = ear.heads.calibration["genre"]
+    assert heads.scale[0] < heads.scale[-1]
+    assert surest(3.0) < 0.999
+
+
+def test_facts_alone_hear_nothing(funk: Path) -> None:
+    description = Listener().describe(funk)
+    assert description.heard is None
+    assert "not heard" in description.texts["instrumentation"]
