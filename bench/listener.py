@@ -117,7 +117,7 @@ def run() -> Part:
         "motifs that the listener did not learn from. Same fonts: "
         f"{', '.join(KNOWN_FONTS)} and our own synth, played clean; unseen: {UNSEEN_FONT}, which "
         "no training has heard; spoilt: the same fonts as most of the training has them, with "
-        "rooms, noise, bad encoders, other tunings and bands thinned out. Behind each figure stands "
+        "rooms, noise, bad encoders, other tunings and bands thinned out. Behind each figure is "
         "its 95 % bootstrap interval, and what the same answer to every piece would reach. An "
         "instrument counts as there when it sounds for .4 s or more."
     )
