@@ -43,6 +43,7 @@ from antiphon.listen.ear import Ear, built_in_ear  # noqa: E402
 from antiphon.listen.heard import (  # noqa: E402
     energy_confidences,
     genre_confidences,
+    heard_in,
     instrument_confidences,
 )
 from antiphon.listen.prompts import load_prompt_set  # noqa: E402
@@ -50,6 +51,7 @@ from antiphon.listen.tagger import Moments, Tagger  # noqa: E402
 from antiphon.score import Score  # noqa: E402
 from antiphon.synth.fluidsynth import SOUNDFONT_FOLDERS  # noqa: E402
 from antiphon.threads import usable_cores  # noqa: E402
+from antiphon.train.calibrating import reliability_error  # noqa: E402
 from antiphon.train.hearing import sounding_of  # noqa: E402
 from antiphon.train.labels import UNKNOWN, labels_of  # noqa: E402
 from report import Part, Row, Table  # noqa: E402
@@ -66,7 +68,6 @@ SHORT_SECONDS = 3.0
 TEXTS = 1000
 SOUNDS_PER_KIND = 40
 REFUSED: tuple[Kind, ...] = ("speech", "applause", "noise", "tone", "silence")
-BINS = 15
 RESAMPLES = 1000
 Floats = NDArray[np.float64]
 
@@ -290,18 +291,6 @@ def calibration_rows(music: Mapping[str, Music]) -> list[Row]:
     return rows
 
 
-def reliability_error(confidences: Floats, truth: NDArray[np.bool_]) -> float:
-    """How far the share of the true ones is from the mean confidence, over bins."""
-    places = np.minimum((confidences * BINS).astype(int), BINS - 1)
-    error = 0.0
-    for number in range(BINS):
-        inside = places == number
-        if inside.any():
-            gap = abs(confidences[inside].mean() - truth[inside].mean())
-            error += float(gap * inside.mean())
-    return error
-
-
 def short_rows(found: Music, ear: Ear) -> list[Row]:
     """Confidence in 3 s out of the middle of the same pieces, against that in all of each."""
     start = (SECONDS - SHORT_SECONDS) / 2
@@ -358,11 +347,11 @@ def refusal_rows(tagger: Tagger, ear: Ear, found: Music) -> list[Row]:
             draws = np.random.default_rng((SEED, number))
             source = _espeak_says(espeak.talk, draws) if kind == "speech" else None
             waveform = source or not_music(kind, 12.0, RATE, draws)
-            outcomes.append(is_refused(ear_of(waveform, tagger, ear)))
+            outcomes.append(is_refused(heard_in(tagger.listen(waveform), ear.heads, ())))
         if kind in REFUSED:
             refused += outcomes
         rows.append((kind, float(np.mean(outcomes))))
-    taken = np.mean([not is_refused(_heard(one, ear)) for one in found.moments])
+    taken = np.mean([not is_refused(heard_in(one, ear.heads, ())) for one in found.moments])
     told = ", ".join(f"{kind} {share:.3f}" for kind, share in rows)
     return [
         Row(
@@ -379,16 +368,6 @@ def _espeak_says(
     draws: np.random.Generator,
 ) -> Waveform:
     return Waveform(talk(12 * RATE, RATE, draws)[None], RATE)
-
-
-def ear_of(waveform: Waveform, tagger: Tagger, ear: Ear) -> Heard | None:
-    return _heard(tagger.listen(waveform), ear)
-
-
-def _heard(moments: Moments, ear: Ear) -> Heard | None:
-    from antiphon.listen.heard import heard_in
-
-    return heard_in(moments, ear.heads, ())
 
 
 def is_refused(heard: Heard | None) -> bool:

@@ -7,9 +7,9 @@ import pytest
 
 from antiphon.description import Heard
 from antiphon.facts import Span
-from antiphon.listen.heads import HEADS, Calibration, Heads
+from antiphon.listen.heads import HEADS, MOMENT_SECONDS, Calibration, Heads
 from antiphon.listen.heard import ASSERTED, heard_in
-from antiphon.listen.tagger import MOMENT_SECONDS, Moments
+from antiphon.listen.tagger import Moments
 
 pytestmark = pytest.mark.unit
 

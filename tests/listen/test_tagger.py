@@ -16,9 +16,9 @@ from transformers.models.audioflamingo3.modeling_audioflamingo3 import AudioFlam
 
 from antiphon.audio import Waveform, write
 from antiphon.errors import AntiphonError, ModelError
-from antiphon.listen.heads import HEAD_WEIGHTS_NAME, HEADS, HEADS_NAME, Calibration
+from antiphon.listen.heads import HEAD_WEIGHTS_NAME, HEADS, HEADS_NAME, MOMENT_SECONDS, Calibration
 from antiphon.listen.mel import SAMPLE_RATE, log_mel
-from antiphon.listen.tagger import MOMENT_SECONDS, Tagger
+from antiphon.listen.tagger import Tagger
 from antiphon.weights import SCALES, WEIGHTS_NAME, in_8_bits
 
 pytestmark = pytest.mark.unit

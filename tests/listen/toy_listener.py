@@ -12,11 +12,9 @@ from antiphon.listen.heads import (
     HEAD_WEIGHTS_NAME,
     HEADS,
     Calibration,
-    Heads,
     write_heads,
 )
 from antiphon.listen.tagger_graph import EncoderConfig, encoder_config_json, positions
-from antiphon.models.record import sha256_of
 from antiphon.weights import WEIGHTS_NAME
 
 CONFIG = EncoderConfig(32, 3, 2, 64)
@@ -44,6 +42,5 @@ def write_toy(
     save_file(encoder, folder / WEIGHTS_NAME, metadata={"format": "pt"})
     save_file(heads, folder / HEAD_WEIGHTS_NAME)
     (folder / CONFIG_NAME).write_text(encoder_config_json(CONFIG))
-    hashes = [sha256_of(folder / name) for name in (WEIGHTS_NAME, HEAD_WEIGHTS_NAME)]
-    write_heads(folder, Heads(hashes[0], hashes[1], HEADS, calibration or {}))
+    write_heads(folder, calibration)
     return folder

@@ -14,7 +14,8 @@ from antiphon.cli.long_run import StopRequest
 from antiphon.errors import ConfigError, DependencyError
 
 if TYPE_CHECKING:
-    from antiphon.train.task import RunConfig, Task
+    from antiphon.train.config import RunConfig
+    from antiphon.train.task import Task
 
 Kind = Literal["codec", "composer", "listener"]
 train = typer.Typer(name="train", help="Train models on your own data; kill and resume at will.")

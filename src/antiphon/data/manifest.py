@@ -18,6 +18,8 @@ from antiphon import __version__
 from antiphon.controls import Controls
 from antiphon.data.tables import read_table, schema, write_table
 from antiphon.errors import ConfigError
+from antiphon.files import storage_error
+from antiphon.score import Score
 
 SCHEMA_VERSION = 1
 Split = Literal["train", "validation", "test"]
@@ -101,6 +103,14 @@ class Manifest:
 
     def path_of(self, clip: Clip) -> Path:
         return self.folder / clip.path
+
+
+def read_score(path: Path) -> Score:
+    """The score that a clip was played from. Raises ConfigError for another file, StorageError."""
+    try:
+        return Score.from_json(path.read_bytes())
+    except OSError as error:
+        raise storage_error("read", path, error) from error
 
 
 def relative_path(path: Path, folder: Path) -> str:

@@ -15,7 +15,7 @@ from antiphon.compose.codecs import AudioCodec
 from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.score_frames import VERSION as SCORE_FRAMES
 from antiphon.compose.score_frames import WIDTH, score_frames
-from antiphon.data.manifest import Clip, Manifest
+from antiphon.data.manifest import Clip, Manifest, read_score
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
 from antiphon.data.shards import (
     PATTERN,
@@ -34,8 +34,6 @@ from antiphon.data.text_states import (
     tokenizer_checksum,
 )
 from antiphon.errors import AntiphonError, ConfigError, DiskFullError, EngineError
-from antiphon.files import storage_error
-from antiphon.score import Score
 from antiphon.weights import FINGERPRINTS_NAME, fingerprint, weight_files
 
 LEDGER_NAME = ".preprocess.jsonl"
@@ -193,7 +191,7 @@ class _Encoding:
         if self.identity.score_width:
             frames = np.zeros((codes.shape[1], WIDTH), np.int8)
         if clip.score is not None:
-            score = _read_score(self.root / clip.score)
+            score = read_score(self.root / clip.score)
             exact = score_frames(score, codec.frame_rate, codes.shape[1])
             frames = np.rint(exact * 127).astype(np.int8)
         return CodedClip(
@@ -244,13 +242,6 @@ def _text_encoder_of(coding: Coding) -> tuple[TextEncoderIdentity | None, object
 def checksum_of(codec: Path, cache: Path) -> str:
     """What tells a codec from others: the hash of its files. Raises ModelError, StorageError."""
     return fingerprint(weight_files(codec), cache / FINGERPRINTS_NAME)
-
-
-def _read_score(path: Path) -> Score:
-    try:
-        return Score.from_json(path.read_bytes())
-    except OSError as error:
-        raise storage_error("read", path, error) from error
 
 
 def _identity(coding: Coding, codec: AudioCodec, scored: bool) -> CodecIdentity:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS
 from antiphon.errors import ModelError
 from antiphon.files import atomic_write, storage_error
+from antiphon.listen.mel import HOP, SAMPLE_RATE
 from antiphon.models.record import sha256_of
 from antiphon.plain import read_json, write_json
 from antiphon.weights import WEIGHTS_NAME
@@ -27,6 +28,7 @@ HEADS: dict[str, tuple[str, ...]] = {
 }
 """The classes of each head, in the order of its logits."""
 MOMENT_FRAMES = 4  # mel frames to one frame of the encoder
+MOMENT_SECONDS = MOMENT_FRAMES * HOP / SAMPLE_RATE
 CONFIG_NAME, HEADS_NAME, HEAD_WEIGHTS_NAME = "config.json", "heads.json", "heads.safetensors"
 
 Logits = NDArray[np.float32]
@@ -110,6 +112,13 @@ def read_heads(folder: Path) -> Heads:
     return heads
 
 
-def write_heads(folder: Path, heads: Heads) -> None:
-    """Raises StorageError (DiskFullError)."""
+def write_heads(
+    folder: Path,
+    calibration: Mapping[str, Calibration] | None = None,
+    licence: str | None = None,
+) -> None:
+    """Write what is to be told of the weights that lie in a folder. Raises StorageError
+    (DiskFullError)."""
+    hashes = [sha256_of(folder / name) for name in (WEIGHTS_NAME, HEAD_WEIGHTS_NAME)]
+    heads = Heads(hashes[0], hashes[1], HEADS, calibration or {}, licence)
     atomic_write(folder / HEADS_NAME, (write_json(heads) + "\n").encode())

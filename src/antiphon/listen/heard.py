@@ -21,8 +21,8 @@ from antiphon.description import (
     Tag,
 )
 from antiphon.facts import Span
-from antiphon.listen.heads import HEADS, Heads, Logits
-from antiphon.listen.tagger import MOMENT_SECONDS, Moments
+from antiphon.listen.heads import HEADS, MOMENT_SECONDS, Heads, Logits
+from antiphon.listen.tagger import Moments
 
 ASSERTED = 0.5
 _LISTED = 0.1  # tags of less confidence are left out

@@ -137,24 +137,21 @@ class Listener:
         if self._engine is None:
             _check_written_from_facts(prompts, chosen)  # before the work of measuring
         settings: dict[str, Setting] = {"set": prompts.name, "kinds": ",".join(chosen)}
-        if self._engine is None:
-            with _readable_twice(source, limits) as again:
-                measured = measured or measure(again, limits=limits, isolated=isolated)
-                tags = self._hear_tags(again, measured, limits, isolated)
-            limits_of_words = {kind: prompts.kinds[kind].max_words for kind in chosen}
-            return Description(
-                path=measured.path,
-                texts=describe(measured, tags, limits_of_words),
-                facts=measured,
-                provenance=self._provenance(settings),
-                heard=tags,
-            )
-        from antiphon.listen.asking import write_texts
-
         sampling = sampling or self._sampling
         with _readable_twice(source, limits) as again:
             measured = measured or measure(again, limits=limits, isolated=isolated)
             tags = self._hear_tags(again, measured, limits, isolated)
+            if self._engine is None:
+                limits_of_words = {kind: prompts.kinds[kind].max_words for kind in chosen}
+                return Description(
+                    path=measured.path,
+                    texts=describe(measured, tags, limits_of_words),
+                    facts=measured,
+                    provenance=self._provenance(settings),
+                    heard=tags,
+                )
+            from antiphon.listen.asking import write_texts
+
             heard = plan_parts(measured.duration_seconds, self._engine.info.cap_seconds, long)
             texts = write_texts(
                 self._engine,
@@ -476,13 +473,11 @@ class Listener:
     def _provenance(
         self, settings: Mapping[str, Setting], sampling: Sampling | None = None
     ) -> Provenance:
-        ear = self._ear
-        if self._engine is None and ear is None:
-            return Provenance(MODEL, None, LICENCE, settings, antiphon.__version__)
-        if self._engine is None and ear is not None:
-            licence = ear.heads.licence
-            return Provenance(TRAINED_MODEL, ear.revision, licence, settings, antiphon.__version__)
-        assert self._engine is not None
+        if self._engine is None:
+            ear, version = self._ear, antiphon.__version__
+            if ear is None:
+                return Provenance(MODEL, None, LICENCE, settings, version)
+            return Provenance(TRAINED_MODEL, ear.revision, ear.heads.licence, settings, version)
         info = self._engine.info
         return Provenance(
             info.model,

@@ -6,7 +6,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
@@ -23,6 +22,8 @@ _LINEAR_HZ, _LINEAR_MELS, _LOG_STEP = 1000.0, 15.0, np.log(6.4) / 27.0
 def log_mel(samples: FloatArray) -> FloatArray:
     """Samples [T] at 16 kHz to [ceil(T / 160), 128], about -1 to 1; the loudest band of all frames
     decides what is too soft to be told from silence."""
+    import scipy.fft  # when it is needed: its import takes as long as ten windows
+
     frames = -(-len(samples) // HOP)
     half = WINDOW // 2
     # As torch.stft: the sound is mirrored at both ends, where there is enough of it.

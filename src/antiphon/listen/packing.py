@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,10 @@ from safetensors.numpy import save_file
 from antiphon.errors import ConfigError
 from antiphon.files import replacing
 from antiphon.listen.heads import CONFIG_NAME, HEAD_WEIGHTS_NAME, read_heads, write_heads
-from antiphon.listen.tagger_graph import positions, read_encoder_config
-from antiphon.models.record import sha256_of
+from antiphon.listen.tagger_graph import POSITIONS_NAME, positions, read_encoder_config
 from antiphon.weights import SCALES, WEIGHTS_NAME, Weights, in_8_bits, weight_files
 
 PRECISIONS = ("fp32", "fp16", "8bit")
-_POSITIONS_NAME = "embed_positions.weight"
 _CARD_NAME = "README.md"
 
 
@@ -47,13 +44,13 @@ def repack(source: Path, output: Path, precision: str) -> None:
                 packed[name] = values
     else:
         kind = np.float32 if precision == "fp32" else np.float16
-        tensors[_POSITIONS_NAME] = positions(config.hidden_size)
+        tensors[POSITIONS_NAME] = positions(config.hidden_size)
         packed = {name: values.astype(kind) for name, values in tensors.items()}
     _save(output / WEIGHTS_NAME, packed)
     for name in (CONFIG_NAME, HEAD_WEIGHTS_NAME, _CARD_NAME):
         if (source / name).is_file():
             shutil.copyfile(source / name, output / name)
-    write_heads(output, replace(heads, encoder=sha256_of(output / WEIGHTS_NAME)))
+    write_heads(output, heads.calibration, heads.licence)
 
 
 def _save(file: Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -28,14 +28,14 @@ from antiphon.listen.wording import (
 # From here on a value is stated as it is; from FAIR on with a hedge; below, both readings or none.
 SURE = 0.6
 FAIR = 0.3
-_ALTERNATIVE_SHARE = 0.5  # of the confidence of the main reading, for the other to be mentioned
-_NOTABLE_CENTS = 10.0
+ALTERNATIVE_SHARE = 0.5  # of the confidence of the main reading, for the other to be mentioned
+NOTABLE_CENTS = 10.0
 _NOTABLE_SILENCE = 0.1
 _ALL_SILENT = 0.99
 _LOST_SHARE = 0.02
-_CHORD_SHARE = 0.08  # a chord heard for less of the time is left out
+CHORD_SHARE = 0.08  # a chord heard for less of the time is left out
 _MOST_CHORDS = 4
-_ONE_CHORD_SHARE = 0.9
+_ONECHORD_SHARE = 0.9
 _MAX_LETTERS = 12
 _MAX_TIMELINE = 8
 _MAX_LABEL_CHARACTERS = 24
@@ -125,7 +125,7 @@ def counted(number: int, noun: str) -> str:
     return f"{text} {noun}" + ("" if number == 1 else "s")
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     return f"{round(value, 1) + 0.0:.1f}"  # + 0.0 makes 0.0 of -0.0
 
 
@@ -136,7 +136,7 @@ def _length(seconds: float) -> dict[str, str]:
     if seconds < 0.1:
         number, unit = f"{seconds * 1000:.0f}", "millisecond"
     elif round(seconds, 1) < 10 and not round(seconds, 1).is_integer():
-        number, unit = _decimal(seconds), "second"
+        number, unit = decimal(seconds), "second"
     else:
         number, unit = f"{seconds:.0f}", "second"
     plural = unit if number == "1" else f"{unit}s"
@@ -165,7 +165,7 @@ def _add_tempo(found: Phrases, tempo: Tempo) -> None:
     if (
         tempo.confidence >= FAIR
         and other is not None
-        and other.confidence >= _ALTERNATIVE_SHARE * tempo.confidence
+        and other.confidence >= ALTERNATIVE_SHARE * tempo.confidence
         and _MENTIONED_BPM[0] <= other.bpm <= _MENTIONED_BPM[1]
     ):
         slots["other_tempo"] = f"{round(other.bpm)} BPM"
@@ -216,11 +216,11 @@ def _add_chords(found: Phrases, chords: Spans) -> None:
         found.unsure.append("chords")
         return
     progression = observations.recurring_progression(chords.spans or ())
-    often = [use.symbol for use in uses[:_MOST_CHORDS] if use.share >= _CHORD_SHARE]
+    often = [use.symbol for use in uses[:_MOST_CHORDS] if use.share >= CHORD_SHARE]
     hedge = "" if chords.confidence >= SURE else "likely_"
     if progression is not None:
         found.slots[f"{hedge}loop"] = "-".join(progression)
-    elif uses[0].share >= _ONE_CHORD_SHARE:
+    elif uses[0].share >= _ONECHORD_SHARE:
         found.slots[f"{hedge}one_chord"] = uses[0].symbol
     elif often:
         found.slots[f"{hedge}chords"] = listed(often)
@@ -266,7 +266,7 @@ def _add_sections(found: Phrases, sections: Spans) -> None:
 def _add_tuning(found: Phrases, tuning: Tuning) -> None:
     if tuning.cents is None:
         found.gaps.append(Gap("tuning", _reason(tuning.reason)))
-    elif abs(tuning.cents) >= _NOTABLE_CENTS and tuning.confidence >= FAIR:
+    elif abs(tuning.cents) >= NOTABLE_CENTS and tuning.confidence >= FAIR:
         cents = f"{abs(tuning.cents):.0f} cents"
         found.slots["tuning"] = f"{cents} {'above' if tuning.cents > 0 else 'below'}"
         found.slots["tuning_note"] = f"{cents} {'sharp' if tuning.cents > 0 else 'flat'}"
@@ -277,12 +277,12 @@ def _add_loudness(found: Phrases, loudness: Loudness) -> None:
     if loudness.integrated_lufs is None:
         found.gaps.append(Gap("loudness", _reason(loudness.reason)))
     else:
-        slots["loudness"] = f"{_decimal(loudness.integrated_lufs)} LUFS"
+        slots["loudness"] = f"{decimal(loudness.integrated_lufs)} LUFS"
         slots["loudness_word"] = word_for(loudness.integrated_lufs, LOUDNESS_WORDS)
     if loudness.true_peak_dbtp is not None:
-        slots["peak"] = f"{_decimal(loudness.true_peak_dbtp)} dBTP"
+        slots["peak"] = f"{decimal(loudness.true_peak_dbtp)} dBTP"
     if loudness.range_lu is not None:
-        slots["range"] = f"{_decimal(loudness.range_lu)} LU"
+        slots["range"] = f"{decimal(loudness.range_lu)} LU"
         slots["range_word"] = word_for(loudness.range_lu, RANGE_WORDS)
 
 

@@ -19,12 +19,18 @@ from numpy.typing import NDArray
 from antiphon import graphs
 from antiphon.audio import FloatArray, Limits, Resampler, Source, Waveform, open_stream, resample
 from antiphon.files import storage_error
-from antiphon.listen.heads import HEAD_WEIGHTS_NAME, HEADS, MOMENT_FRAMES, Heads, read_heads
+from antiphon.listen.heads import (
+    HEAD_WEIGHTS_NAME,
+    HEADS,
+    MOMENT_FRAMES,
+    MOMENT_SECONDS,
+    Heads,
+    read_heads,
+)
 from antiphon.listen.mel import BANDS, HOP, SAMPLE_RATE, WINDOW_SECONDS, log_mel
 from antiphon.listen.tagger_graph import read_encoder_config, write_tagger_graph
 from antiphon.weights import Weights, weight_files
 
-MOMENT_SECONDS = MOMENT_FRAMES * HOP / SAMPLE_RATE
 MIN_SECONDS = 0.1  # less sound than this is not listened to
 DEFAULT_LIMITS = Limits()
 _GRAPH = "tagger"

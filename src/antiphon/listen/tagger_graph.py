@@ -22,6 +22,7 @@ from antiphon.weights import Float32, Weights
 POSITIONS = WINDOW_FRAMES // 2
 _KERNEL = 3
 MODEL_TYPE = "audioflamingo3_encoder"
+POSITIONS_NAME = "embed_positions.weight"
 
 
 @dataclass(frozen=True)

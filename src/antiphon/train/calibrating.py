@@ -4,7 +4,7 @@ learn from (Platt 1999; Guo et al. 2017). Letters: N clips, C classes, T moments
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from antiphon.controls import ENERGIES
-from antiphon.listen.heads import HEADS, MOMENT_FRAMES, Calibration, read_heads, write_heads
+from antiphon.listen.heads import HEADS, MOMENT_FRAMES, MOMENT_SECONDS, Calibration, write_heads
 from antiphon.listen.heard import mean_logits, pooled
 from antiphon.listen.mel import WINDOW_SECONDS
-from antiphon.listen.tagger import MOMENT_SECONDS, Moments, Tagger, audible_in
+from antiphon.listen.tagger import Moments, Tagger, audible_in
 from antiphon.train.hearing import Hearing, mels_of
 from antiphon.train.labels import UNKNOWN, labels_of
 
@@ -44,7 +44,6 @@ def calibrate(folder: Path, held: Hearing) -> None:
     stays as it is. Raises StorageError.
     """
     tagger = Tagger(folder)
-    heads = read_heads(folder)
     found: dict[str, Calibration] = {}
     by_length = [judged(tagger, held, seconds) for seconds in LENGTHS_SECONDS]
     for head in HEADS:
@@ -56,7 +55,7 @@ def calibrate(folder: Path, held: Hearing) -> None:
                 tuple(scale for scale, _ in fits),
                 tuple(tuple(shift) for _, shift in fits),
             )
-    write_heads(folder, replace(heads, calibration=found))
+    write_heads(folder, found, tagger.heads.licence)
 
 
 def judged(tagger: Tagger, held: Hearing, seconds: float) -> Mapping[str, Judged]:

@@ -26,6 +26,7 @@ _PRECISIONS: Mapping[str, Precision] = {
     "32": "32-true", "fp32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed", "fp16": "16-mixed",
     "fp16-mixed": "16-mixed",
 }  # fmt: skip
+Kind = Literal["codec", "composer", "listener"]  # of runs
 ROOT_NAME = "configs"  # the folder that groups such as `model: small` are looked up from
 _SCHEMA, _PRIMARY = "antiphon_schema", "antiphon_primary"
 
@@ -115,6 +116,18 @@ class LogConfig:
 
 
 @dataclass(frozen=True)
+class RunConfig:
+    """What every kind of run has in its config; each adds its `data` and its `model`."""
+
+    experiment_name: str = ""
+    output_dir: str = "runs/${experiment_name}"
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+@dataclass(frozen=True)
 class AudioDataConfig:
     """What a codec learns from: crops of the clips of a manifest."""
 
@@ -125,15 +138,10 @@ class AudioDataConfig:
 
 
 @dataclass(frozen=True)
-class CodecConfig:
+class CodecConfig(RunConfig):
     """`antiphon train codec`."""
 
     experiment_name: str = "codec"
-    output_dir: str = "runs/${experiment_name}"
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    log: LogConfig = field(default_factory=LogConfig)
     data: AudioDataConfig = field(default_factory=AudioDataConfig)
     model: MagnitudeConfig = field(default_factory=MagnitudeConfig)
 
@@ -256,15 +264,10 @@ class ComposerModelConfig:
 
 
 @dataclass(frozen=True)
-class ComposerConfig:
+class ComposerConfig(RunConfig):
     """`antiphon train composer`."""
 
     experiment_name: str = "composer"
-    output_dir: str = "runs/${experiment_name}"
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    log: LogConfig = field(default_factory=LogConfig)
     data: CodesDataConfig = field(default_factory=CodesDataConfig)
     model: ComposerModelConfig = field(default_factory=ComposerModelConfig)
 
@@ -317,15 +320,10 @@ class ListenerModelConfig:
 
 
 @dataclass(frozen=True)
-class ListenerConfig:
+class ListenerConfig(RunConfig):
     """`antiphon train listener`."""
 
     experiment_name: str = "listener"
-    output_dir: str = "runs/${experiment_name}"
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    log: LogConfig = field(default_factory=LogConfig)
     data: HearingDataConfig = field(default_factory=HearingDataConfig)
     model: ListenerModelConfig = field(default_factory=ListenerModelConfig)
 

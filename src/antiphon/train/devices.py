@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import sys
 
 import torch
 from lightning.fabric import Fabric
@@ -46,13 +47,14 @@ def new_fabric(trainer: TrainerConfig, *, alone: bool = False) -> Fabric:
 
 
 def _keep_memory() -> None:
-    """Have the C library keep what it frees, where it is glibc.
+    """Have the C library keep what it frees, where it is glibc: elsewhere there is no `mallopt`.
 
     Otherwise it gives tensors of more than 32 MB back to the system at once and asks for them
     anew, page by page: training the listener beside a page cache full of spectra, half of the time
     was spent on that, and a step took three times as long.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # CDLL(None), this process itself, is an error on Windows.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, -1)

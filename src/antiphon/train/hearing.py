@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 
 from antiphon.audio import read
 from antiphon.controls import INSTRUMENTS
-from antiphon.data.manifest import Clip, Manifest, Split
+from antiphon.data.manifest import Clip, Manifest, Split, read_score
 from antiphon.data.running import Item, Record, RunOptions, key_of, run_items
 from antiphon.errors import ConfigError
 from antiphon.files import storage_error
-from antiphon.listen.heads import MOMENT_FRAMES
-from antiphon.listen.mel import BANDS, HOP, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_SECONDS, log_mel
+from antiphon.listen.heads import MOMENT_FRAMES, MOMENT_SECONDS
+from antiphon.listen.mel import BANDS, SAMPLE_RATE, WINDOW_FRAMES, WINDOW_SECONDS, log_mel
 from antiphon.score import Score
 from antiphon.threads import usable_cores
 
 MOMENTS = WINDOW_FRAMES // MOMENT_FRAMES
 _MELS_NAME, _SOUNDING_NAME, _LEDGER_NAME = "mels.i8", "sounding.u1", ".hearing.jsonl"
 _LABELS = MOMENTS * len(INSTRUMENTS)
-_MOMENT_SECONDS = MOMENT_FRAMES * HOP / SAMPLE_RATE
 _LARGEST = 1.5  # mels lie between its negative and this
 _SCALE = 127 / _LARGEST
 _VERSION = 1  # goes into every key: raise it when mels or labels change
@@ -67,9 +66,9 @@ def sounding_of(score: Score, seconds: float) -> NDArray[np.bool_]:
         for note in track.notes:
             start = score.beat_to_seconds(note.start_beat)
             stop = score.beat_to_seconds(note.start_beat + note.duration_beats)
-            first = int(start / _MOMENT_SECONDS)
-            column[first : max(first + 1, int(stop / _MOMENT_SECONDS))] = True
-    found[int(seconds / _MOMENT_SECONDS) :] = False
+            first = int(start / MOMENT_SECONDS)
+            column[first : max(first + 1, int(stop / MOMENT_SECONDS))] = True
+    found[int(seconds / MOMENT_SECONDS) :] = False
     return found
 
 
@@ -162,15 +161,8 @@ class _Computing:
             found = log_mel(np.pad(samples, (0, WINDOW_SECONDS * SAMPLE_RATE - len(samples))))
             mels[number] = np.rint(np.clip(found, -_LARGEST, _LARGEST) * _SCALE)
             if clip.score is not None:
-                score = _read_score(root / clip.score)
+                score = read_score(root / clip.score)
                 sounding[number] = sounding_of(score, len(samples) / SAMPLE_RATE)
             return {"number": number}
 
         return compute
-
-
-def _read_score(path: Path) -> Score:
-    try:
-        return Score.from_json(path.read_bytes())
-    except OSError as error:
-        raise storage_error("read", path, error) from error

@@ -20,20 +20,24 @@ from antiphon.listen.heads import (
     CONFIG_NAME,
     HEAD_WEIGHTS_NAME,
     HEADS,
-    Heads,
     read_heads,
     write_heads,
 )
-from antiphon.listen.tagger_graph import EncoderConfig, encoder_config_json, read_encoder_config
+from antiphon.listen.tagger_graph import (
+    POSITIONS_NAME,
+    EncoderConfig,
+    encoder_config_json,
+    positions,
+    read_encoder_config,
+)
 from antiphon.models.finding import find, packaged
 from antiphon.models.record import sha256_of
 from antiphon.train.checkpoints import save_tensors
 from antiphon.train.config import ListenerConfig, ListenerModelConfig, to_yaml
-from antiphon.train.listener_model import POSITIONS, ListenerModel, sinusoids
+from antiphon.train.listener_model import ListenerModel
 from antiphon.weights import WEIGHTS_NAME, Weights, weight_files
 
 _ENCODER, _HEADS = "encoder.", "heads."
-_POSITIONS_NAME = "embed_positions.weight"
 
 
 def resolved_listener(model: ListenerModelConfig) -> ListenerModelConfig:
@@ -99,7 +103,7 @@ def write_listener(
         load_into(model, config.model.base)
     model.load_state_dict({**model.state_dict(), **weights})
     tensors = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
-    encoder = {_POSITIONS_NAME: sinusoids(POSITIONS, config.model.width)}
+    encoder = {POSITIONS_NAME: torch.from_numpy(positions(config.model.width))}
     for file, part, prefix in (
         (WEIGHTS_NAME, encoder, _ENCODER),
         (HEAD_WEIGHTS_NAME, {}, _HEADS),
@@ -112,8 +116,7 @@ def write_listener(
     sizes = config.model
     shape = EncoderConfig(sizes.width, sizes.layers, sizes.heads, sizes.ffn_width)
     atomic_write(folder / CONFIG_NAME, encoder_config_json(shape).encode())
-    hashes = [sha256_of(folder / name) for name in (WEIGHTS_NAME, HEAD_WEIGHTS_NAME)]
-    write_heads(folder, Heads(hashes[0], hashes[1], HEADS, {}))
+    write_heads(folder)
 
 
 def write_listener_card(

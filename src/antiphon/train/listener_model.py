@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.listen.heads import HEADS
-from antiphon.listen.mel import BANDS, WINDOW_FRAMES
+from antiphon.listen.mel import BANDS
+from antiphon.listen.tagger_graph import positions
 from antiphon.train.config import ListenerModelConfig
 from antiphon.train.labels import UNKNOWN
 from antiphon.train.task import Batch, Losses
 
-POSITIONS = WINDOW_FRAMES // 2
 _WEIGHTS = {"frames": 4.0, "clip": 2.0, "genre": 4.0, "energy": 1.0, "music": 0.25}
 
 
@@ -80,7 +80,7 @@ class ListenerEncoder(nn.Module):  # type: ignore[misc]
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.layer_norm = nn.LayerNorm(width)
-        self.register_buffer("positions", sinusoids(POSITIONS, width), persistent=False)
+        self.register_buffer("positions", torch.from_numpy(positions(width)), persistent=False)
 
     def forward(self, mels: Tensor, offsets: Tensor | None = None) -> Tensor:
         """Mels [B, F, 128] of crops that begin `offsets` [B] steps (20 ms) into a window, to
@@ -193,11 +193,3 @@ def _masks(rows: int, size: int, longest: int, count: int, device: torch.device)
         start = torch.rand(rows, 1, device=device) * (size - length)
         found |= (place >= start) & (place < start + length)
     return found
-
-
-def sinusoids(count: int, width: int) -> Tensor:
-    """Whisper's positions, [count, width]: sines, then cosines."""
-    step = math.log(10_000) / (width // 2 - 1)
-    rates = torch.exp(-step * torch.arange(width // 2))
-    angles = torch.arange(count)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

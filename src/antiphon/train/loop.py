@@ -25,7 +25,7 @@ from antiphon.train.checkpoints import (
     read_checkpoint,
     validation_loss,
 )
-from antiphon.train.config import plain
+from antiphon.train.config import RunConfig, plain
 from antiphon.train.devices import new_fabric
 from antiphon.train.logs import RunLog, Sound
 from antiphon.train.memory import out_of_memory, require_memory
@@ -39,7 +39,7 @@ from antiphon.train.optimizing import (
     unflattened,
 )
 from antiphon.train.resuming import CHECKPOINTS, kept_of, require_same_run
-from antiphon.train.task import Batch, Losses, RunConfig, Task
+from antiphon.train.task import Batch, Losses, Task
 
 SAMPLES = "samples"  # the folder of sounds in a run's
 

@@ -8,10 +8,11 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from antiphon.files import replacing
+from antiphon.train.config import RunConfig
 from antiphon.train.devices import new_fabric
 from antiphon.train.memory import require_memory
 from antiphon.train.optimizing import new_optimizer
-from antiphon.train.task import RunConfig, Task
+from antiphon.train.task import Task
 
 _LISTED = 15  # operations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from antiphon.errors import ConfigError, ModelError
 from antiphon.train.checkpoints import Checkpoint, CheckpointFolder
-from antiphon.train.config import changes
+from antiphon.train.config import Kind, changes
 
 CHECKPOINTS = "checkpoints"  # the folder of them in a run's
 # What may change between the parts of a run: none of it changes what a step computes, though
@@ -49,7 +49,7 @@ def require_same_run(old: object, new: Mapping[str, object]) -> None:
     if not isinstance(old, Mapping):
         raise ModelError("the checkpoint does not say its config; expected one of a run of ours")
 
-    kinds = [_kind_of(_part(one, "data")) for one in (old, new)]
+    kinds = [kind_of(one) for one in (old, new)]
     if kinds[0] != kinds[1]:
         raise ModelError(f"the checkpoint is of a {kinds[0]}; expected one of a {kinds[1]}")
     found = changes(_fixed(old), _fixed(new))
@@ -60,7 +60,9 @@ def require_same_run(old: object, new: Mapping[str, object]) -> None:
         )
 
 
-def _kind_of(data: Mapping[str, object]) -> str:
+def kind_of(config: Mapping[str, object]) -> Kind:
+    """What a run of this config trains; each kind has data of its own."""
+    data = _part(config, "data")
     if "codes" in data:
         return "composer"
     return "listener" if "cache" in data else "codec"

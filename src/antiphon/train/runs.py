@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Literal
 
 from antiphon.compose.conversion.result import whole_folder
 from antiphon.data.loading import Corpus
@@ -20,14 +19,13 @@ from antiphon.train.codec import CodecTask, export_codec
 from antiphon.train.composer import ComposerTask, export_composer, shape_of
 from antiphon.train.composer_model import CodeShape
 from antiphon.train.composer_shape import ComposerShape
-from antiphon.train.config import CodecConfig, ComposerConfig, ListenerConfig, load_config
+from antiphon.train.config import CodecConfig, ComposerConfig, Kind, ListenerConfig, load_config
 from antiphon.train.listener import ListenerShape, ListenerTask, export_listener
 from antiphon.train.listener_export import resolved_listener
-from antiphon.train.resuming import CHECKPOINTS, kept_of
+from antiphon.train.resuming import CHECKPOINTS, kept_of, kind_of
 from antiphon.train.sizing import Size, size_of
 from antiphon.train.task import Task
 
-Kind = Literal["codec", "composer", "listener"]
 # What each kind is counted in.
 UNITS: Mapping[Kind, str] = {"codec": "samples", "composer": "codes", "listener": "frames"}
 OnClip = Callable[[int, int], None]
@@ -107,17 +105,17 @@ def export_checkpoint(checkpoint: Checkpoint, folder: Path, where: str) -> None:
     Raises ModelError for one that does not say what it is of, StorageError (DiskFullError).
     """
     config = checkpoint.state.get("config")
-    data = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(data, dict):
+    if not isinstance(config, dict) or not isinstance(config.get("data"), dict):
         raise ModelError(f"{where} does not say its config; expected a checkpoint of ours")
     weights = checkpoint.parts.get("average", checkpoint.parts["model"])
     text = json.dumps(config)
     losses = checkpoint.state.get("validation")
     metrics = losses if isinstance(losses, dict) else {}
-    if "cache" in data:
+    kind = kind_of(config)
+    if kind == "listener":
         listener = read_json(ListenerConfig, text, where)
         export_listener(folder, listener, weights, kept_of(checkpoint), metrics)
-    elif "codes" in data:
+    elif kind == "composer":
         composer = read_json(ComposerConfig, text, where)
         export_composer(folder, composer, weights, kept_of(checkpoint), metrics)
     else:

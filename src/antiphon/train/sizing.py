@@ -10,9 +10,10 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
+from antiphon.train.config import RunConfig
 from antiphon.train.devices import new_fabric
 from antiphon.train.memory import step_bytes
-from antiphon.train.task import Batch, RunConfig, repeated
+from antiphon.train.task import Batch, repeated
 
 _LONGEST_SECONDS = 8.0  # that whole batches are measured for; larger ones are scaled from less
 _TRIED_SHARE = 1 / 16  # of a row

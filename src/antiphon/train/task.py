@@ -8,27 +8,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from antiphon.train.config import CheckpointConfig, LogConfig, TrainerConfig, TrainingConfig
-
 Batch = Mapping[str, Tensor]
 Losses = Mapping[str, Tensor]  # scalars; `total` is what is made smaller
-
-
-class RunConfig(Protocol):
-    """What every kind of run has in its config."""
-
-    @property
-    def experiment_name(self) -> str: ...
-    @property
-    def trainer(self) -> TrainerConfig: ...
-    @property
-    def training(self) -> TrainingConfig: ...
-    @property
-    def checkpoint(self) -> CheckpointConfig: ...
-    @property
-    def log(self) -> LogConfig: ...
-    @property
-    def output_dir(self) -> str: ...
 
 
 class Task(Protocol):

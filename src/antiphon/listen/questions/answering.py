@@ -10,12 +10,13 @@ from antiphon.description import Heard, Presence, Tag
 from antiphon.facts import Facts
 from antiphon.listen.certainty import PLAIN
 from antiphon.listen.describer import describe
-from antiphon.listen.phrases import FAIR, clock, listed
+from antiphon.listen.phrases import FAIR, clock, decimal, listed
 from antiphon.listen.phrases_heard import music_of
 from antiphon.listen.questions import hearing, instruments, loudness, measured
 from antiphon.listen.questions.grammar import MOST_CHARACTERS, Ask, read_question
 from antiphon.listen.questions.patterns import DECLINED, Topic
 from antiphon.listen.questions.places import Stretch, level_db, locate, section_at, sections
+from antiphon.listen.writer import capitalised
 
 GRAMMAR_VERSION = 1  # raise it when answers come out differently
 
@@ -162,7 +163,7 @@ def _happens(stretch: Stretch, facts: Facts, heard: Heard | None) -> str:
         chords = f"the chord is {inside[0]}" if stretch.is_moment else f"chords {'-'.join(inside)}"
         known.append(chords)
     if (level := level_db(stretch, facts)) is not None:
-        known.append(f"the level is {round(level, 1) + 0.0:.1f} dB full scale")
+        known.append(f"the level is {decimal(level)} dB full scale")
     if heard is not None and (names := instruments.instruments_within(stretch, heard)):
         known.append(f"heard: {names}")
     start, end = clock(stretch.start_seconds), clock(stretch.end_seconds)
@@ -218,10 +219,9 @@ def _level_difference(first: Stretch, second: Stretch, facts: Facts) -> str:
         return "Their levels could not be measured."
     difference = levels[1] - levels[0]
     if abs(difference) < _ROUGH_SAME_DB:
-        return f"{first.name[0].upper()}{first.name[1:]} and {second.name} are equally loud."
+        return f"{capitalised(first.name)} and {second.name} are equally loud."
     louder, other = (second, first) if difference > 0 else (first, second)
-    name = f"{louder.name[0].upper()}{louder.name[1:]}"
-    return f"{name} is {abs(difference):.1f} dB louder than {other.name}."
+    return f"{capitalised(louder.name)} is {abs(difference):.1f} dB louder than {other.name}."
 
 
 _Answer = Callable[[Ask, Facts, Heard | None, tuple[Stretch, ...]], str]

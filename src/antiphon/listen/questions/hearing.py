@@ -17,12 +17,13 @@ from antiphon.listen.phrases_heard import music_of
 from antiphon.listen.questions import loudness, measured
 from antiphon.listen.questions.grammar import Ask
 from antiphon.listen.questions.places import Stretch
+from antiphon.listen.writer import capitalised
 
 NO_LISTENER = "no trained listener is installed"
 
 
 def not_heard(what: str) -> str:
-    return f"{what[0].upper()}{what[1:]} not heard: {NO_LISTENER}."
+    return f"{capitalised(what)} not heard: {NO_LISTENER}."
 
 
 def hedge(confidence: float) -> str:
@@ -209,10 +210,6 @@ def no_music(heard: Heard) -> bool:
 
 
 NOT_MUSIC = "It was not heard as music, so nothing of the kind is asserted."
-
-
-def capitalised(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _lowered(text: str) -> str:

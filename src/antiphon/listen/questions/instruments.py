@@ -15,13 +15,13 @@ from antiphon.listen.phrases import clock, counted, listed
 from antiphon.listen.questions.grammar import Ask
 from antiphon.listen.questions.hearing import (
     NOT_MUSIC,
-    capitalised,
     hedge,
     no_music,
     not_heard,
     section_of,
 )
 from antiphon.listen.questions.places import Stretch
+from antiphon.listen.writer import capitalised
 
 _EDGE_SECONDS = 3.0  # who is there so early or so late is there from the start, or to the end
 _MOST_PASSAGES = 8

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from antiphon.facts import Facts
 from antiphon.listen import observations
-from antiphon.listen.phrases import clock, counted
+from antiphon.listen.phrases import clock, counted, decimal
 from antiphon.listen.questions.grammar import Ask
-from antiphon.listen.questions.measured import decimal, not_measured
+from antiphon.listen.questions.measured import not_measured
 from antiphon.listen.questions.places import Stretch, level_db
 from antiphon.listen.wording import LOUDNESS_WORDS, RANGE_WORDS, word_for
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from antiphon.errors import ConfigError
 from antiphon.facts import Facts
 from antiphon.listen import observations
-from antiphon.listen.phrases import FAIR, SURE, clock, counted, listed
+from antiphon.listen.phrases import (
+    ALTERNATIVE_SHARE,
+    CHORD_SHARE,
+    FAIR,
+    NOTABLE_CENTS,
+    SURE,
+    clock,
+    counted,
+    decimal,
+    listed,
+)
 from antiphon.listen.questions.grammar import Ask
 from antiphon.listen.questions.places import Stretch
 from antiphon.listen.wording import (
@@ -15,13 +25,11 @@ from antiphon.listen.wording import (
     RELATION_WORDS,
     word_for,
 )
+from antiphon.listen.writer import capitalised
 from antiphon.notation import MAJOR_SCALE, MINOR_SCALE, Key
 
 _MOST_LISTED = 12
-_ALSO_SHARE = 0.5  # of the confidence of the tempo, for another reading to be told unasked
-_CHORD_SHARE = 0.08  # a chord that sounds for less of the time is not named among the main ones
 _MOST_CHORDS = 6
-_TUNED_CENTS = 10.0  # nobody hears less
 _A432_CENTS = -31.8  # A = 432 Hz against 440
 
 
@@ -122,7 +130,7 @@ def tempo(ask: Ask, facts: Facts) -> str:
     readings = [
         _reading(other.bpm / found.bpm, round(other.bpm))
         for other in others
-        if ask.aspect == "double" or other.confidence >= _ALSO_SHARE * found.confidence
+        if ask.aspect == "double" or other.confidence >= ALTERNATIVE_SHARE * found.confidence
     ]
     also = f" It can also be counted {listed(readings)}." if readings else ""
     if ask.aspect == "double" and not readings:
@@ -173,17 +181,17 @@ def tuning(ask: Ask, facts: Facts) -> str:
     if found.confidence < FAIR:
         return "The tuning is too uncertain to state."
     sure = hedge(found.confidence)
-    if abs(found.cents) < _TUNED_CENTS:
+    if abs(found.cents) < NOTABLE_CENTS:
         text = f"it is {sure}tuned to A = 440 Hz ({cents:+d} cents)"
         asked_432, at_432 = "432" in ask.names, False
     else:
         side = "above" if cents > 0 else "below"
         text = f"it is {sure}tuned {abs(cents)} cents {side} A = 440 Hz"
         asked_432 = "432" in ask.names
-        at_432 = abs(found.cents - _A432_CENTS) < _TUNED_CENTS
+        at_432 = abs(found.cents - _A432_CENTS) < NOTABLE_CENTS
     if not ask.names:
-        return f"{text[0].upper()}{text[1:]}."
-    true = at_432 if asked_432 else abs(found.cents) < _TUNED_CENTS
+        return f"{capitalised(text)}."
+    true = at_432 if asked_432 else abs(found.cents) < NOTABLE_CENTS
     return f"{agreed(found.confidence, true)}: {text}."
 
 
@@ -206,10 +214,10 @@ def chords(ask: Ask, facts: Facts, stretches: tuple[Stretch, ...] = ()) -> str:
         symbol = observations.chord_symbol(span.label)
         return f"The {ask.aspect} chord is {sure}{symbol}, from {clock(span.start_seconds)}."
     if ask.aspect == "count":
-        return f"{_capitalised(counted(len(uses), 'different chord'))} {_was(len(uses))} found."
+        return f"{capitalised(counted(len(uses), 'different chord'))} {_was(len(uses))} found."
     if ask.aspect == "named":
         return _named_chord(ask, uses, sure)
-    often = [use.symbol for use in uses[:_MOST_CHORDS] if use.share >= _CHORD_SHARE]
+    often = [use.symbol for use in uses[:_MOST_CHORDS] if use.share >= CHORD_SHARE]
     mainly = f"It rests {sure}mainly on {listed(often or [uses[0].symbol])}."
     progression = observations.recurring_progression(spans)
     if progression is not None:
@@ -238,8 +246,8 @@ def _chords_in(stretch: Stretch, facts: Facts, sure: str) -> str:
         where = f"At {clock(stretch.start_seconds)}"
         return f"{where} the chord is {sure}{inside[0]}." if inside else f"{where} no chord sounds."
     if not inside:
-        return f"{_capitalised(stretch.name)} has no chords."
-    return f"{_capitalised(stretch.name)} has {sure}{'-'.join(inside)}."
+        return f"{capitalised(stretch.name)} has no chords."
+    return f"{capitalised(stretch.name)} has {sure}{'-'.join(inside)}."
 
 
 def chords_within(stretch: Stretch, facts: Facts) -> list[str]:
@@ -305,13 +313,5 @@ def _why(what: str, value: str, confidence: float, other: str | None) -> str:
     return f"The {what} ({value}) is {word}: its confidence is {confidence:.2f} of 1.{runner_up}"
 
 
-def decimal(value: float) -> str:
-    return f"{round(value, 1) + 0.0:.1f}"  # + 0.0 makes 0.0 of -0.0
-
-
 def _was(count: int) -> str:
     return "was" if count == 1 else "were"
-
-
-def _capitalised(text: str) -> str:
-    return text[0].upper() + text[1:]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from antiphon.facts import Facts
 from antiphon.listen.phrases import FAIR, SURE, clock, counted, listed
 from antiphon.listen.questions.grammar import Ask, Place
+from antiphon.listen.writer import capitalised
 
 _MOST_LISTED = 12
 
@@ -116,7 +117,7 @@ def _plan(facts: Facts) -> str:
 
 
 def _of_stretches(ask: Ask, stretches: tuple[Stretch, ...]) -> str:
-    name = stretches[0].name[0].upper() + stretches[0].name[1:]
+    name = capitalised(stretches[0].name)
     if ask.aspect == "length":
         lengths = [f"{clock(s.end_seconds - s.start_seconds)}" for s in stretches]
         return f"{name} lasts {listed(lengths)}."
