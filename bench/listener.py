@@ -370,10 +370,8 @@ def _espeak_says(
     return Waveform(talk(12 * RATE, RATE, draws)[None], RATE)
 
 
-def is_refused(heard: Heard | None) -> bool:
+def is_refused(heard: Heard) -> bool:
     """Whether the texts would say that it is no music, or that this is not sure."""
-    if heard is None:
-        return True
     music = heard.music or Presence(True, 1.0)
     return not music.present or music.confidence < PLAIN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from antiphon.description import Heard
+from antiphon.description import Heard, Presence
 from antiphon.facts import Span
 from antiphon.listen.heads import HEADS, MOMENT_SECONDS, Calibration, Heads
 from antiphon.listen.heard import ASSERTED, heard_in
@@ -109,7 +109,7 @@ def test_silence_does_not_count() -> None:
     assert [tag.name for tag in heard.genre] == ["jazz"]
     assert heard.instruments[0].passages[0].end_seconds == pytest.approx(30, abs=0.6)
     found.audible[:] = False
-    assert heard_in(found, HEADS_ALONE, ()) is None
+    assert heard_in(found, HEADS_ALONE, ()) == Heard(music=Presence(False, 1.0))
 
 
 def test_two_songs_in_one_file() -> None:
@@ -147,7 +147,7 @@ def test_energy_second_by_second() -> None:
 
 def test_less_sound_is_less_sure() -> None:
     scales = {
-        head: Calibration((3.0, 30.0), (0.4, 1.0), ((0.0,) * len(c),) * 2)
+        head: Calibration((3.0, 30.0), (0.4, 1.0), (0.0, 0.0), ((0.0,) * len(c),) * 2)
         for head, c in HEADS.items()
     }
     heads = Heads("0" * 64, "0" * 64, HEADS, scales)

@@ -134,7 +134,7 @@ def _rewrite_hash(folder: Path) -> None:
 
 
 def test_confidence_falls_with_less_sound(tmp_path: Path) -> None:
-    scales = Calibration((3.0, 30.0), (0.5, 1.0), ((0.0,) * 14, (0.2,) * 14))
+    scales = Calibration((3.0, 30.0), (0.5, 1.0), (0.0, 0.0), ((0.0,) * 14, (0.2,) * 14))
     logits = np.array([[-2.0, 4.0] + [0.0] * 12], np.float32)
     long, short = scales.applied(logits, 30), scales.applied(logits, 3)
     np.testing.assert_allclose(long[0, :2], [-1.8, 4.2], rtol=1e-6)

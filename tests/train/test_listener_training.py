@@ -15,18 +15,24 @@ from antiphon.data.manifest import Clip, Manifest, read_manifest, write_manifest
 from antiphon.data.running import RunOptions
 from antiphon.data.synthesizing import Recipe, synthesize
 from antiphon.errors import ConfigError
-from antiphon.listen.heads import HEADS, read_heads
+from antiphon.listen.heads import HEADS, Calibration, read_heads
 from antiphon.listen.tagger import Tagger
 from antiphon.score import Note, Score, Track
 from antiphon.train.calibrating import Judged, _fit, _weights, reliability_error
 from antiphon.train.checkpoints import CheckpointFolder, read_checkpoint
-from antiphon.train.config import ListenerConfig, ListenerModelConfig, load_config
+from antiphon.train.config import (
+    ListenerConfig,
+    ListenerModelConfig,
+    TrainingConfig,
+    load_config,
+)
 from antiphon.train.hearing import MOMENTS, heard, mels_of, sounding_of
 from antiphon.train.labels import UNKNOWN, labels_of
 from antiphon.train.listener import ListenerTask
 from antiphon.train.listener_model import ListenerModel, pooled
 from antiphon.train.logs import RunLog
 from antiphon.train.loop import train
+from antiphon.train.optimizing import new_optimizer, set_learning_rates
 from antiphon.train.runs import export_run
 
 pytestmark = pytest.mark.integration
@@ -199,10 +205,43 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(corpus: Path, tmp_pat
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_muon_moves_the_layers_and_goes_on_where_it_stopped(corpus: Path, tmp_path: Path) -> None:
+    muon = "training.muon_learning_rate=3e-3"
+    run(config_of(corpus, tmp_path / "adamw"))
+    run(config_of(corpus, tmp_path / "whole", muon))
+    run(config_of(corpus, tmp_path / "parts", muon), stop_after=3)
+    newest = CheckpointFolder(tmp_path / "parts/checkpoints", 1).newest()
+    run(config_of(corpus, tmp_path / "parts", muon), resume=newest)
+    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    adamw = weights_of(tmp_path / "adamw")
+    layer = "encoder.layers.0.fc1.weight"
+    assert not torch.allclose(adamw[layer], whole[layer], atol=1e-3)
+
+
+def test_muon_follows_the_schedule() -> None:
+    training = TrainingConfig(
+        learning_rate=1e-3, muon_learning_rate=3e-3, warmup_steps=10, max_steps=20
+    )
+    model = ListenerModel(TINY, 0)
+    optimizer = new_optimizer(model, training)
+    rate = set_learning_rates(optimizer, training, 4)
+    assert rate == pytest.approx(5e-4)
+    rates = {group["lr"] for group in optimizer.param_groups}
+    assert sorted(rates) == pytest.approx([5e-4, 1.5e-3])
+    moved = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(moved) == len(list(model.parameters()))
+    with pytest.raises(ConfigError, match="expected more beside a muon_learning_rate"):
+        TrainingConfig(learning_rate=0, muon_learning_rate=1e-3)
+
+
 def test_what_is_exported_hears_the_same(corpus: Path, tmp_path: Path) -> None:
     config = config_of(corpus, tmp_path / "run")
     run(config)
-    export_run(tmp_path / "run", tmp_path / "listener")
+    told: list[tuple[int, int]] = []
+    export_run(tmp_path / "run", tmp_path / "listener", lambda *told_of: told.append(told_of))
+    clips = told[0][1]
+    assert told == [(done, clips) for done in range(1, clips + 1)]
     tagger = Tagger(tmp_path / "listener")
     held = heard([read_manifest(corpus)], "validation", corpus.parent / "mel")
     assert held is not None
@@ -258,7 +297,9 @@ def test_calibration_finds_what_was_distorted() -> None:
     random = np.random.default_rng(0)
     true = random.normal(0, 1.5, (4000, 3))
     truth = (random.random(true.shape) < 1 / (1 + np.exp(-true))).astype(float)
-    scale, shift = _fit(Judged(3 * true - [0, 3, 0], truth, np.ones(4000), 30), one_of_all=False)
+    case = Judged(3 * true - [0, 3, 0], truth, np.ones(4000), 30)
+    scale, rival, shift = _fit(case, "instruments")
+    assert rival == 0
     assert scale == pytest.approx(1 / 3, rel=0.06)
     assert shift == pytest.approx([0, 1, 0], abs=0.12)
 
@@ -273,9 +314,28 @@ def test_calibration_of_one_of_all() -> None:
     shares = np.exp(true) / np.exp(true).sum(1, keepdims=True)
     chosen = (random.random((4000, 1)) > shares.cumsum(1)).sum(1)
     truth = np.eye(3)[chosen]
-    scale, shift = _fit(Judged(2 * true + [2, 0, 0], truth, np.ones(4000), 30), one_of_all=True)
+    scale, _, shift = _fit(Judged(2 * true + [2, 0, 0], truth, np.ones(4000), 30), "energy")
     assert scale == pytest.approx(0.5, rel=0.06)
     assert np.array(shift) - shift[1] == pytest.approx([-1, 0, 0], abs=0.15)
+
+
+def test_the_surest_genre_is_as_sure_as_it_is_right() -> None:
+    """Of one true genre each, whose logits tell of all the others, too: by itself each would be
+    less sure than the best of them may be."""
+    random = np.random.default_rng(0)
+    true = random.normal(0, 2, (6000, 14))
+    shares = np.exp(true) / np.exp(true).sum(1, keepdims=True)
+    chosen = (random.random((6000, 1)) > shares.cumsum(1)).sum(1)
+    truth = np.eye(14)[chosen]
+    errors = {}
+    for head in ("genre", "instruments"):
+        scale, rival, shift = _fit(Judged(true - 3, truth, np.ones(6000), 30), head)
+        known = Calibration((30,), (scale,), (rival,), (tuple(shift),))
+        confidences = 1 / (1 + np.exp(-known.applied((true - 3).astype(np.float32), 30)))
+        right = confidences.argmax(1) == chosen
+        errors[head] = reliability_error(confidences.max(1).astype(float), right)
+    assert errors["genre"] < 0.02
+    assert errors["instruments"] > 2 * errors["genre"]
 
 
 def test_how_far_confidences_are_off() -> None:

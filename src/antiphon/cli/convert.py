@@ -116,9 +116,10 @@ def export(
                 "fp32; expected no other --format, --precision or --threads: export the result "
                 "again for these"
             )
+        from antiphon.cli.train import note_calibrating
         from antiphon.train.runs import export_run
 
-        step = export_run(Path(checkpoint), output)
+        step = export_run(Path(checkpoint), output, note_calibrating)
         console.note(f"the model of step {step}")
         console.print_text(str(output))
         return

@@ -240,7 +240,7 @@ def _run(kind: Kind, task: Task, config: RunConfig, start: Path | None) -> None:
             path = finished.best or finished.checkpoint
             best = read_checkpoint(path)
             with whole_folder(output / kind, replaces=True) as temporary:
-                export_checkpoint(best, temporary, str(path))
+                export_checkpoint(best, temporary, str(path), note_calibrating)
             why = "the best by validation loss" if finished.best else "the last: nothing judged it"
             log.note(f"{kind} of step {best.step}, {why}: {output / kind}")
     if finished.stopped:
@@ -254,6 +254,12 @@ def _run(kind: Kind, task: Task, config: RunConfig, start: Path | None) -> None:
 def _note_decoding(done: int, total: int) -> None:
     if done == 1 or done * 10 // total > (done - 1) * 10 // total:
         console.note(f"decoding the sound, once: {done:,} of {total:,} clips")
+
+
+def note_calibrating(done: int, total: int) -> None:
+    """Tell how far a listener is calibrated."""
+    if done == 1 or done * 10 // total > (done - 1) * 10 // total:
+        console.note(f"calibrating what it hears: {done:,} of {total:,} clips")
 
 
 def require_training_packages() -> None:

@@ -36,9 +36,8 @@ class Ear:
 
     def hear(
         self, source: Source | Waveform, facts: Facts, limits: Limits, *, isolated: bool = False
-    ) -> Heard | None:
-        """What is heard of a recording, as a whole and in its measured sections; None where there
-        is no sound.
+    ) -> Heard:
+        """What is heard of a recording, as a whole and in its measured sections.
 
         Raises AudioError and StorageError as `audio.open_stream`, EngineError.
         """
@@ -46,8 +45,6 @@ class Ear:
 
         moments = self._tagger.listen(source, limits, isolated=isolated)
         heard = heard_in(moments, self.heads, facts.sections.spans or ())
-        if heard is None:
-            return None
         return replace(heard, moods=moods(heard, facts), dance=dance(heard, facts))
 
     @cached_property

@@ -36,20 +36,27 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes a confidence of a logit: `scale` times it plus `shift` (Platt 1999), for each of
-    some lengths of what was heard, [L], and each class, [L, C]; between the lengths interpolated
-    over their logarithm."""
+    """What makes a confidence of a logit: `scale` times it plus `shift` (Platt 1999), less `rival`
+    times what the other classes have together, for each of some lengths of what was heard, [L],
+    and each class, [L, C]; between the lengths interpolated over their logarithm.
+
+    Where one of the classes is true as a rule, the best of them is surer than each by itself; with
+    `rival` at 0 none knows of the others, with 1 they are as in a softmax."""
 
     seconds: tuple[float, ...]
     scale: tuple[float, ...]
+    rival: tuple[float, ...]
     shift: tuple[tuple[float, ...], ...]
 
     def applied(self, logits: Logits, seconds: float) -> Logits:
         """Logits [..., C] of so many seconds, calibrated."""
         at, known = np.log(max(seconds, 0.1)), np.log(self.seconds)
-        scale = np.interp(at, known, self.scale)
+        scale, rival = np.interp(at, known, self.scale), np.interp(at, known, self.rival)
         shift = [np.interp(at, known, column) for column in np.transpose(self.shift)]
-        return np.asarray(logits * scale + np.array(shift), np.float32)
+        found = logits * scale + np.array(shift)
+        if rival:
+            found -= rival * of_others(logits)
+        return np.asarray(found, np.float32)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,14 @@ class Heads:
         """Logits [..., C] of a head, calibrated."""
         known = self.calibration.get(head)
         return logits if known is None else known.applied(logits, seconds)
+
+
+def of_others(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """[..., C]: for each class the logarithm of the summed odds of all the others."""
+    itself = np.eye(logits.shape[-1], dtype=bool)
+    return np.asarray(
+        np.logaddexp.reduce(np.where(itself, -np.inf, logits[..., None, :]), axis=-1), np.float64
+    )
 
 
 def read_heads(folder: Path) -> Heads:

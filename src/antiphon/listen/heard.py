@@ -22,7 +22,7 @@ from antiphon.description import (
 )
 from antiphon.facts import Span
 from antiphon.listen.heads import HEADS, MOMENT_SECONDS, Heads, Logits
-from antiphon.listen.tagger import Moments
+from antiphon.listen.tagger import MIN_SECONDS, Moments
 
 ASSERTED = 0.5
 _LISTED = 0.1  # tags of less confidence are left out
@@ -37,11 +37,10 @@ _BEGINS, _ENDS = 0.5, 0.3
 _SMOOTHED, _SHORTEST, _SHORTEST_GAP = 25, 25, 50  # moments
 
 
-def heard_in(moments: Moments, heads: Heads, sections: Sequence[Span]) -> Heard | None:
-    """What was heard; None where nothing can be: there is less than 0.1 s of sound."""
-    seconds = moments.audible_seconds
-    if seconds < 0.1:
-        return None
+def heard_in(moments: Moments, heads: Heads, sections: Sequence[Span]) -> Heard:
+    """What was heard. Less than 0.1 s of sound is no music."""
+    if moments.audible_seconds < MIN_SECONDS:
+        return Heard(music=Presence(False, 1.0))
     music = _music(moments, heads)
     if not music.present:
         return Heard(music=music)

@@ -3,8 +3,10 @@ learn from (Platt 1999; Guo et al. 2017). Letters: N clips, C classes, T moments
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from antiphon.controls import ENERGIES
-from antiphon.listen.heads import HEADS, MOMENT_FRAMES, MOMENT_SECONDS, Calibration, write_heads
+from antiphon.listen.heads import (
+    HEADS,
+    MOMENT_FRAMES,
+    MOMENT_SECONDS,
+    Calibration,
+    of_others,
+    write_heads,
+)
 from antiphon.listen.heard import mean_logits, pooled
 from antiphon.listen.mel import WINDOW_SECONDS
 from antiphon.listen.tagger import Moments, Tagger, audible_in
@@ -36,34 +45,46 @@ class Judged:
     seconds: float
 
 
-def calibrate(folder: Path, held: Hearing) -> None:
+def calibrate(
+    folder: Path, held: Hearing, on_clip: Callable[[int, int], None] = lambda done, total: None
+) -> None:
     """Fit the heads in `folder` to clips they did not learn from, and write that beside them.
 
     Each manifest counts alike, however many clips it has: of a thousand bad recordings and a few
     hundred good ones, neither decides alone. A head of which fewer than 20 clips tell the truth
-    stays as it is. Raises StorageError.
+    stays as it is. `on_clip` is told which of how many is heard, each once for every length.
+    Raises StorageError.
     """
     tagger = Tagger(folder)
     found: dict[str, Calibration] = {}
-    by_length = [judged(tagger, held, seconds) for seconds in LENGTHS_SECONDS]
+    total = len(LENGTHS_SECONDS) * len(held.kept)
+    heard = count(1)
+    by_length = [
+        judged(tagger, held, seconds, lambda: on_clip(next(heard), total))
+        for seconds in LENGTHS_SECONDS
+    ]
     for head in HEADS:
         cases = [one[head] for one in by_length if head in one and len(one[head].truth) >= _FEWEST]
         if cases:
-            fits = [_fit(case, one_of_all=head == "energy") for case in cases]
+            fits = [_fit(case, head) for case in cases]
             found[head] = Calibration(
                 tuple(case.seconds for case in cases),
-                tuple(scale for scale, _ in fits),
-                tuple(tuple(shift) for _, shift in fits),
+                tuple(scale for scale, *_ in fits),
+                tuple(rival for _, rival, _ in fits),
+                tuple(tuple(shift) for *_, shift in fits),
             )
     write_heads(folder, found, tagger.heads.licence)
 
 
-def judged(tagger: Tagger, held: Hearing, seconds: float) -> Mapping[str, Judged]:
+def judged(
+    tagger: Tagger, held: Hearing, seconds: float, on_clip: Callable[[], None]
+) -> Mapping[str, Judged]:
     """By head: a cut of so many seconds out of each clip, heard as the listener hears."""
     logits: dict[str, list[Doubles]] = {}
     truths: dict[str, list[Doubles]] = {}
     origins: dict[str, list[int]] = {}
     for number in held.kept:
+        on_clip()
         clip = held.clips[number]
         length = min(seconds, clip.seconds)
         first = round((min(clip.seconds, WINDOW_SECONDS) - length) / 2 / MOMENT_SECONDS)
@@ -103,14 +124,15 @@ def _truth_of(head: str, truth: Mapping[str, NDArray[np.generic]]) -> Doubles:
     return np.asarray(truth["tags" if head == "instruments" else head], np.float64)
 
 
-def _fit(case: Judged, *, one_of_all: bool) -> tuple[float, list[float]]:
-    """Scale, and the shift of each class, of the least cross-entropy."""
+def _fit(case: Judged, head: str) -> tuple[float, float, list[float]]:
+    """Scale, rival, and the shift of each class, of the least cross-entropy."""
     known = case.truth != UNKNOWN
     classes = case.logits.shape[1]
+    others = of_others(case.logits) if head == "genre" else np.zeros_like(case.logits)
 
     def cost(values: Doubles) -> float:
-        logits = case.logits * np.exp(values[0]) + values[1:]
-        if one_of_all:
+        logits = case.logits * np.exp(values[0]) - others * values[1] + values[2:]
+        if head == "energy":
             top = logits.max(1, keepdims=True)
             total = top[:, 0] + np.log(np.exp(logits - top).sum(1))
             each = case.weights * (total - (logits * np.maximum(case.truth, 0)).sum(1))
@@ -118,10 +140,11 @@ def _fit(case: Judged, *, one_of_all: bool) -> tuple[float, list[float]]:
         else:
             each = case.weights[:, None] * (np.logaddexp(0, logits) - logits * case.truth)
             loss = float(each[known].sum())
-        return loss + _RIDGE * float((values[1:] ** 2).sum())
+        return loss + _RIDGE * float((values[2:] ** 2).sum())
 
-    fitted = minimize(cost, np.zeros(1 + classes), method="L-BFGS-B")
-    return round(float(np.exp(fitted.x[0])), 5), [round(float(shift), 5) for shift in fitted.x[1:]]
+    fitted = minimize(cost, np.zeros(2 + classes), method="L-BFGS-B")
+    scale, rival, *shift = (round(float(value), 5) for value in fitted.x)
+    return round(math.exp(scale), 5), rival, shift
 
 
 def reliability_error(confidences: Doubles, truth: Doubles, bins: int = 15) -> float:

@@ -57,6 +57,9 @@ class TrainingConfig:
     accumulate: int = 1
     max_steps: int = 1000
     learning_rate: float = 1e-3
+    muon_learning_rate: float = 0.0
+    """Of the matrices in the model's layers, which Muon (Jordan et al. 2024) moves then instead of
+    AdamW, at the scale of Liu et al. 2025; 0: AdamW moves all."""
     warmup_steps: int = 100
     schedule: Literal["cosine", "constant"] = "cosine"
     final_learning_rate: float = 0.0
@@ -74,11 +77,16 @@ class TrainingConfig:
         """Raise ConfigError for a value out of range."""
         for name in ("batch_size", "accumulate", "max_steps", "max_bad_steps"):
             _require(self, name, 1)
-        for name in ("warmup_steps", "learning_rate", "final_learning_rate", "weight_decay",
-                     "clip_norm", "seed"):  # fmt: skip
+        for name in ("warmup_steps", "learning_rate", "muon_learning_rate", "final_learning_rate",
+                     "weight_decay", "clip_norm", "seed"):  # fmt: skip
             _require(self, name, 0)
         for name in ("beta1", "beta2", "ema_decay"):
             _require(self, name, 0, 0.999999)
+        if self.muon_learning_rate and not self.learning_rate:
+            raise ConfigError(
+                "training.learning_rate is 0; expected more beside a muon_learning_rate, which "
+                "follows its schedule"
+            )
 
 
 @dataclass(frozen=True)

@@ -167,9 +167,10 @@ def export_listener(
     weights: Mapping[str, Tensor],
     kept: Mapping[str, str],
     metrics: Mapping[str, float],
+    on_clip: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write what a run trained as a listener with its card, calibrated on its validation clips,
-    which must still be there.
+    which must still be there; `on_clip` is told which of how many is heard.
 
     Raises ConfigError where they are not, or the base is another; StorageError (DiskFullError).
     """
@@ -177,7 +178,7 @@ def export_listener(
     manifests = [read_manifest(Path(file)) for file in config.data.manifests]
     held = heard(manifests, "validation", spectra_folder(config))
     if held is not None:
-        calibrate(folder, held)
+        calibrate(folder, held, on_clip)
     clips = [clip for manifest in manifests for clip in manifest.clips]
     write_listener_card(folder, config, clips, metrics)
 

@@ -164,9 +164,8 @@ def _mean(losses: Tensor, known: Tensor) -> Tensor:
 
 
 def spoilt(mels: Tensor) -> Tensor:
-    """Mels [B, F, 128] at another level and through another equaliser, with bands and moments
-    missing (SpecAugment, Park et al. 2019)."""
-    count, frames, bands = mels.shape
+    """Mels [B, F, 128] at another level and through another equaliser."""
+    count, _, bands = mels.shape
 
     def drawn(least: float, most: float) -> Tensor:
         return torch.empty(count, 1, 1, device=mels.device).uniform_(least, most)
@@ -176,20 +175,4 @@ def spoilt(mels: Tensor) -> Tensor:
     # A step of 1 is 40 dB.
     changed = mels + drawn(-0.25, 0.1) + drawn(-0.12, 0.12) * place + drawn(0, 0.08) * wave
     floor = changed.amax((1, 2), keepdim=True) - 2.0 + drawn(0, 0.5)
-    changed = torch.maximum(changed, floor)
-    without = (
-        _masks(count, bands, 12, 2, mels.device)[:, None]
-        | _masks(count, frames, 40, 2, mels.device)[..., None]
-    )
-    return torch.where(without, floor, changed)
-
-
-def _masks(rows: int, size: int, longest: int, count: int, device: torch.device) -> Tensor:
-    """[rows, size]: True in `count` stretches of up to `longest`."""
-    place = torch.arange(size, device=device)
-    found = torch.zeros(rows, size, dtype=torch.bool, device=device)
-    for _ in range(count):
-        length = torch.rand(rows, 1, device=device) * longest
-        start = torch.rand(rows, 1, device=device) * (size - length)
-        found |= (place >= start) & (place < start + length)
-    return found
+    return torch.maximum(changed, floor)

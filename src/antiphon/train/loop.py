@@ -32,9 +32,9 @@ from antiphon.train.memory import out_of_memory, require_memory
 from antiphon.train.optimizing import (
     MovingAverage,
     flattened,
-    learning_rate,
     load_trained_state,
     new_optimizer,
+    set_learning_rates,
     trained_state,
     unflattened,
 )
@@ -146,9 +146,7 @@ class _Run:
 
     def _take_step(self) -> None:
         training, fabric = self._config.training, self._fabric
-        rate = learning_rate(training, self._step)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        rate = set_learning_rates(self._optimizer, training, self._step)
         self._model.train()
         started = time.perf_counter()
         batches = self._batches()

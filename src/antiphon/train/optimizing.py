@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +13,71 @@ from antiphon.train.config import TrainingConfig
 
 
 def new_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) of what is not frozen; norms and biases do not decay."""
-    wanted = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in wanted if p.dim() > 1], "weight_decay": training.weight_decay},
-        {"params": [p for p in wanted if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    betas = (training.beta1, training.beta2)
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=betas)
+    """AdamW (Loshchilov & Hutter 2019) of what is not frozen; norms and biases do not decay. With a
+    `muon_learning_rate`, Muon of the matrices in the model's layers."""
+    wanted = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    of_muon = [p for name, p in wanted if training.muon_learning_rate and _in_layers(name, p)]
+    others = [p for _, p in wanted if all(p is not one for one in of_muon)]
+    adamw = torch.optim.AdamW(
+        [
+            {"params": [p for p in others if p.dim() > 1], "weight_decay": training.weight_decay},
+            {"params": [p for p in others if p.dim() <= 1], "weight_decay": 0.0},
+        ],
+        lr=training.learning_rate,
+        betas=(training.beta1, training.beta2),
+    )
+    if not of_muon:
+        return adamw
+    muon = torch.optim.Muon(
+        of_muon,
+        lr=training.muon_learning_rate,
+        weight_decay=training.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return _Together(muon, adamw)
+
+
+def _in_layers(name: str, parameter: Tensor) -> bool:
+    return parameter.dim() == 2 and ".layers." in name
+
+
+class _Together(torch.optim.Optimizer):  # type: ignore[misc]  # torch is untyped here
+    """Several optimisers that step as one: their groups and their state are shared with it, so that
+    it is saved, scaled and clipped like any other."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self._parts = parts
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        self._share()
+
+    def step(self, closure: None = None) -> None:
+        """Of each of them."""
+        for part in self._parts:
+            part.step()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As of any optimiser, and the parts go on from it."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    def _share(self) -> None:
+        first = 0
+        for part in self._parts:
+            part.state = self.state
+            count = len(part.param_groups)
+            part.param_groups = self.param_groups[first : first + count]
+            first += count
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, training: TrainingConfig, step: int
+) -> float:
+    """Those of a step; returns AdamW's, which Muon's follows in proportion."""
+    rate = learning_rate(training, step)
+    for group in optimizer.param_groups:
+        share = training.muon_learning_rate / training.learning_rate if "ns_steps" in group else 1.0
+        group["lr"] = rate * share
+    return rate
 
 
 def learning_rate(training: TrainingConfig, step: int) -> float:

@@ -32,6 +32,10 @@ OnClip = Callable[[int, int], None]
 AnyConfig = CodecConfig | ComposerConfig | ListenerConfig
 
 
+def _nobody(done: int, total: int) -> None:
+    """Is told, and does nothing."""
+
+
 def load_run_config(kind: Kind, file: Path | None, overrides: Sequence[str]) -> AnyConfig:
     """A config as `config.load_config` gives it, with the sizes of the checkpoints that it names.
 
@@ -81,9 +85,10 @@ def _code_shape(config: ComposerConfig) -> CodeShape:
     return CodeShape(model.codebooks, model.codebook_size, 1, model.frame_rate)
 
 
-def export_run(source: Path, output: Path) -> int:
+def export_run(source: Path, output: Path, on_clip: OnClip = _nobody) -> int:
     """Write the model of a run (its best checkpoint, or its newest if none was validated) or of one
-    checkpoint; the step it is of. The data that it learned from are not needed.
+    checkpoint; the step it is of. A listener is calibrated on data of its run, other models need
+    none; `on_clip` is told which clip of how many is heard.
 
     Raises ConfigError for an output that is not empty, ModelError for a checkpoint that is none.
     """
@@ -94,11 +99,13 @@ def export_run(source: Path, output: Path) -> int:
     with whole_folder(output) as temporary:
         path = find_trained(source)
         checkpoint = read_checkpoint(path)
-        export_checkpoint(checkpoint, temporary, str(path))
+        export_checkpoint(checkpoint, temporary, str(path), on_clip)
     return checkpoint.step
 
 
-def export_checkpoint(checkpoint: Checkpoint, folder: Path, where: str) -> None:
+def export_checkpoint(
+    checkpoint: Checkpoint, folder: Path, where: str, on_clip: OnClip = _nobody
+) -> None:
     """Write the model of a checkpoint that lies at `where`, by the moving average where there is
     one.
 
@@ -114,7 +121,7 @@ def export_checkpoint(checkpoint: Checkpoint, folder: Path, where: str) -> None:
     kind = kind_of(config)
     if kind == "listener":
         listener = read_json(ListenerConfig, text, where)
-        export_listener(folder, listener, weights, kept_of(checkpoint), metrics)
+        export_listener(folder, listener, weights, kept_of(checkpoint), metrics, on_clip)
     elif kind == "composer":
         composer = read_json(ComposerConfig, text, where)
         export_composer(folder, composer, weights, kept_of(checkpoint), metrics)
