@@ -21,7 +21,8 @@ from antiphon.errors import AntiphonError, ConfigError
 if TYPE_CHECKING:
     from antiphon.audio import Limits
     from antiphon.listen.claims import Policy
-    from antiphon.listen.listener import Listener, Track
+    from antiphon.listen.listener import Listener
+    from antiphon.listen.tracks import Track
 
 EXAMPLES = (
     "Examples:\n\n\b\n"

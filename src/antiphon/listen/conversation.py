@@ -13,7 +13,7 @@ from antiphon.errors import ConfigError
 from antiphon.listen.engines import HOW_TO_COMPARE, Message, Role
 
 if TYPE_CHECKING:
-    from antiphon.listen.listener import Track
+    from antiphon.listen.tracks import Track
 
 ROLES: tuple[Role, ...] = get_args(Role)
 

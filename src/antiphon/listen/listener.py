@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import antiphon
 from antiphon.analysis import ANALYSIS_VERSION
 from antiphon.audio import Limits
-from antiphon.description import POLICIES, Description, Heard, Policy, Provenance, Reply, Setting
+from antiphon.description import POLICIES, Description, Policy, Provenance, Reply, Setting
 from antiphon.errors import ConfigError, ModelMissingError
 from antiphon.listen.describer import DESCRIBER_VERSION, check_kinds, describe
 from antiphon.listen.engines import (
@@ -30,14 +28,8 @@ from antiphon.listen.engines import (
     heard_in,
 )
 from antiphon.listen.prompts import PromptSet, load_prompt_set
-from antiphon.listen.windows import (
-    LONG_MODES,
-    Clip,
-    LongMode,
-    plan_parts,
-    read_clips,
-    recording_seconds,
-)
+from antiphon.listen.tracks import Track, readable_twice, track_by_ear, track_for_model
+from antiphon.listen.windows import LONG_MODES, LongMode, plan_parts, read_clips
 
 if TYPE_CHECKING:
     from antiphon.audio import Source, Waveform
@@ -50,21 +42,6 @@ LICENCE = "Apache-2.0"  # of the texts' maker, which has no weights
 ASKING_VERSION = 1  # raise it when texts of a model come out differently
 DEFAULT_LIMITS = Limits()
 DEFAULT_SAMPLING = Sampling()
-
-
-@dataclass(frozen=True, eq=False)
-class Track:
-    """A recording that was heard once and may be asked about many times (`Listener.hear`).
-
-    `clips` are what a model hears, none without one; `heard` is what a trained listener of ours
-    hears. `facts` is None where nothing was to be measured; `notes` say what the clips leave out.
-    """
-
-    path: str | None
-    clips: tuple[Clip, ...]
-    facts: Facts | None
-    notes: tuple[str, ...]
-    heard: Heard | None = None
 
 
 class Listener:
@@ -138,9 +115,11 @@ class Listener:
             _check_written_from_facts(prompts, chosen)  # before the work of measuring
         settings: dict[str, Setting] = {"set": prompts.name, "kinds": ",".join(chosen)}
         sampling = sampling or self._sampling
-        with _readable_twice(source, limits) as again:
+        with readable_twice(source, limits) as again:
             measured = measured or measure(again, limits=limits, isolated=isolated)
-            tags = self._hear_tags(again, measured, limits, isolated)
+            tags = None
+            if self._ear is not None:
+                tags = self._ear.hear(again, measured, limits, isolated=isolated)
             if self._engine is None:
                 limits_of_words = {kind: prompts.kinds[kind].max_words for kind in chosen}
                 return Description(
@@ -185,40 +164,19 @@ class Listener:
     ) -> Track:
         """Read and measure a recording once, for several questions."""
         if isinstance(source, Track):
-            _check_heard_for(source, self._engine)
+            source.require_for(model=self._engine is not None)
             return source
         _check(facts, long)
-        engine = self._engine
-        if engine is None:
-            return self._measured_track(source, limits, isolated)
-        measured = None
-        with _readable_twice(source, limits) as again:
-            if facts != "off" or hint_facts:
-                from antiphon.analysis import measure
-
-                measured = measure(again, limits=limits, isolated=isolated)
-                seconds = measured.duration_seconds
-            else:
-                seconds = recording_seconds(again, limits, isolated=isolated)
-            heard = plan_parts(seconds, engine.info.cap_seconds, long)
-            clips = tuple(read_clips(again, heard, limits, isolated=isolated))
-        return Track(_path_of(source), clips, measured, heard.notes)
-
-    def _measured_track(self, source: Source | Waveform, limits: Limits, isolated: bool) -> Track:
-        """What there is to answer from without a model."""
-        from antiphon.analysis import measure
-
-        with _readable_twice(source, limits) as again:
-            measured = measure(again, limits=limits, isolated=isolated)
-            heard = self._hear_tags(again, measured, limits, isolated)
-        return Track(_path_of(source), (), measured, (), heard)
-
-    def _hear_tags(
-        self, source: Source | Waveform, measured: Facts, limits: Limits, isolated: bool
-    ) -> Heard | None:
-        if self._ear is None:
-            return None
-        return self._ear.hear(source, measured, limits, isolated=isolated)
+        if self._engine is None:
+            return track_by_ear(source, self._ear, limits, isolated=isolated)
+        return track_for_model(
+            source,
+            self._engine.info.cap_seconds,
+            long,
+            limits,
+            isolated=isolated,
+            measured=facts != "off" or hint_facts,
+        )
 
     def ask(
         self,
@@ -491,31 +449,6 @@ class Listener:
             },
             antiphon.__version__,
         )
-
-
-def _path_of(source: Source | Waveform) -> str | None:
-    return str(source) if isinstance(source, str | Path) else None
-
-
-def _check_heard_for(track: Track, engine: ListenerEngine | None) -> None:
-    """Raise ConfigError for a track that holds nothing for what is to answer."""
-    if engine is None and track.facts is None:
-        raise ConfigError(
-            "the track was heard without measuring (facts='off'), and without a model there is "
-            "nothing else to answer from; hear it again with this listener"
-        )
-    if engine is not None and not track.clips:
-        raise ConfigError(
-            "the track was heard without a model; hear it again with the listener that has one"
-        )
-
-
-def _readable_twice(
-    source: Source | Waveform, limits: Limits
-) -> AbstractContextManager[Source | Waveform]:
-    from antiphon.audio import Waveform, reusable
-
-    return nullcontext(source) if isinstance(source, Waveform) else reusable(source, limits)
 
 
 def _check_written_from_facts(prompts: PromptSet, kinds: Sequence[str]) -> None:
