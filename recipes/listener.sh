@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the listener that comes with the package, from nothing: 254 hours of sound, 30 GB, and on
-# two cores about two hours for the sound and one for the training. It needs FluidSynth, espeak-ng
+# two cores about two hours for the sound and two for the training. It needs FluidSynth, espeak-ng
 # and four soundfonts of MIT licence (Debian: musescore-general-soundfont,
 # musescore-general-soundfont-small, fluid-soundfont-gm, fluidr3mono-gm-soundfont).
 # Run it again to go on where it was broken off.

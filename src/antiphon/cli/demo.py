@@ -65,7 +65,7 @@ def demo(
     description = load_listener().describe(sound, limits=Limits(max_seconds=settings.max_seconds))
     console.print_text("\n2. The recording is measured; asked for and measured:")
     _print_indented(_adherence_lines(adherence(controls, description.facts)))
-    console.print_text("\n3. It is described from what was measured")
+    console.print_text("\n3. It is described from what was measured and heard")
     _print_indented(summary.description_lines(description))
     console.print_text(
         "\nNow with a recording of your own:\n"
