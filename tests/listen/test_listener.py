@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 import subprocess
 from collections.abc import Callable
@@ -335,7 +336,7 @@ class TestQuestionsWithoutAModel:
         bare, text_only = listener.batch(
             [[{"role": "user", "content": [audio]}], [{"role": "user", "content": "Who are you?"}]]
         )
-        assert "3-second" in bare.answer  # sound without words is described
+        assert re.search("3[- ]second", bare.answer)  # sound without words is described
         assert "no language model" in text_only.answer
         with pytest.raises(ConfigError, match="ends with a message of the assistant"):
             listener.chat(several[:2])
