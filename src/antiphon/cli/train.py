@@ -252,14 +252,18 @@ def _run(kind: Kind, task: Task, config: RunConfig, start: Path | None) -> None:
 
 
 def _note_decoding(done: int, total: int) -> None:
-    if done == 1 or done * 10 // total > (done - 1) * 10 // total:
-        console.note(f"decoding the sound, once: {done:,} of {total:,} clips")
+    _note_clips("decoding the sound, once", done, total)
 
 
 def note_calibrating(done: int, total: int) -> None:
     """Tell how far a listener is calibrated."""
+    _note_clips("calibrating what it hears", done, total)
+
+
+def _note_clips(what: str, done: int, total: int) -> None:
+    """At the first, and at every tenth of them."""
     if done == 1 or done * 10 // total > (done - 1) * 10 // total:
-        console.note(f"calibrating what it hears: {done:,} of {total:,} clips")
+        console.note(f"{what}: {done:,} of {total:,} clips")
 
 
 def require_training_packages() -> None:

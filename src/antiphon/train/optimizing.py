@@ -11,13 +11,18 @@ from torch import Tensor, nn
 
 from antiphon.train.config import TrainingConfig
 
+_SHARE = "share"  # of AdamW's learning rate, that a group moves at
+
 
 def new_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW (Loshchilov & Hutter 2019) of what is not frozen; norms and biases do not decay. With a
     `muon_learning_rate`, Muon of the matrices in the model's layers."""
-    wanted = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    of_muon = [p for name, p in wanted if training.muon_learning_rate and _in_layers(name, p)]
-    others = [p for _, p in wanted if all(p is not one for one in of_muon)]
+    of_muon: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            by_muon = training.muon_learning_rate and p.dim() == 2 and ".layers." in name
+            (of_muon if by_muon else others).append(p)
     adamw = torch.optim.AdamW(
         [
             {"params": [p for p in others if p.dim() > 1], "weight_decay": training.weight_decay},
@@ -29,16 +34,12 @@ def new_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Opt
     if not of_muon:
         return adamw
     muon = torch.optim.Muon(
-        of_muon,
+        [{"params": of_muon, _SHARE: training.muon_learning_rate / training.learning_rate}],
         lr=training.muon_learning_rate,
         weight_decay=training.weight_decay,
         adjust_lr_fn="match_rms_adamw",
     )
     return _Together(muon, adamw)
-
-
-def _in_layers(name: str, parameter: Tensor) -> bool:
-    return parameter.dim() == 2 and ".layers." in name
 
 
 class _Together(torch.optim.Optimizer):  # type: ignore[misc]  # torch is untyped here
@@ -75,8 +76,7 @@ def set_learning_rates(
     """Those of a step; returns AdamW's, which Muon's follows in proportion."""
     rate = learning_rate(training, step)
     for group in optimizer.param_groups:
-        share = training.muon_learning_rate / training.learning_rate if "ns_steps" in group else 1.0
-        group["lr"] = rate * share
+        group["lr"] = rate * group.get(_SHARE, 1.0)
     return rate
 
 

@@ -32,10 +32,6 @@ OnClip = Callable[[int, int], None]
 AnyConfig = CodecConfig | ComposerConfig | ListenerConfig
 
 
-def _nobody(done: int, total: int) -> None:
-    """Is told, and does nothing."""
-
-
 def load_run_config(kind: Kind, file: Path | None, overrides: Sequence[str]) -> AnyConfig:
     """A config as `config.load_config` gives it, with the sizes of the checkpoints that it names.
 
@@ -85,7 +81,7 @@ def _code_shape(config: ComposerConfig) -> CodeShape:
     return CodeShape(model.codebooks, model.codebook_size, 1, model.frame_rate)
 
 
-def export_run(source: Path, output: Path, on_clip: OnClip = _nobody) -> int:
+def export_run(source: Path, output: Path, on_clip: OnClip = lambda done, total: None) -> int:
     """Write the model of a run (its best checkpoint, or its newest if none was validated) or of one
     checkpoint; the step it is of. A listener is calibrated on data of its run, other models need
     none; `on_clip` is told which clip of how many is heard.
@@ -104,7 +100,10 @@ def export_run(source: Path, output: Path, on_clip: OnClip = _nobody) -> int:
 
 
 def export_checkpoint(
-    checkpoint: Checkpoint, folder: Path, where: str, on_clip: OnClip = _nobody
+    checkpoint: Checkpoint,
+    folder: Path,
+    where: str,
+    on_clip: OnClip = lambda done, total: None,
 ) -> None:
     """Write the model of a checkpoint that lies at `where`, by the moving average where there is
     one.
