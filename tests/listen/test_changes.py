@@ -92,3 +92,18 @@ def test_a_section_that_was_not_measured_has_no_name() -> None:
 def test_playing_names_what_is_sure_with_drums_last() -> None:
     heard = section(0, Presence(True, 0.8), piano=0.76, bass=0.9, flute=0.6)
     assert playing(heard) == ("bass", "piano", "drums")
+
+
+def test_a_piece_does_not_turn_to_what_it_is_called_as_a_whole() -> None:
+    parts = [
+        HeardSection(20.0 * n, 20.0 * n + 20, (Tag(genre, 0.9),), (), None)
+        for n, genre in enumerate(("rock", "jazz", "rock", "jazz"))
+    ]
+
+    def told(whole: str | None) -> list[tuple[float, str]]:
+        found = section_changes(parts, SPANS, whole)
+        return [(c.start_seconds, c.genre.name) for c in found if c.genre is not None]
+
+    assert told(None) == [(20, "jazz"), (40, "rock"), (60, "jazz")]
+    assert told("rock") == [(20, "jazz"), (40, "rock"), (60, "jazz")]
+    assert told("jazz") == [(40, "rock"), (60, "jazz")]

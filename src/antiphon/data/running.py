@@ -21,6 +21,7 @@ from antiphon.journal import Journal
 from antiphon.workers import Lost, WorkerPool
 
 Record = Mapping[str, object]
+OnClip = Callable[[int, int], None]  # is told which clip of how many is done
 Payload = TypeVar("Payload")
 PayloadIn = TypeVar("PayloadIn", contravariant=True)
 

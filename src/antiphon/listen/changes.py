@@ -7,7 +7,7 @@ section counts as not heard there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antiphon.controls import ENERGIES
 from antiphon.description import HeardSection, Tag
@@ -32,17 +32,25 @@ class Change:
 
 
 def section_changes(
-    sections: Sequence[HeardSection], measured: Sequence[Span], *, doubted: bool = False
+    sections: Sequence[HeardSection],
+    measured: Sequence[Span],
+    genre: str | None = None,
+    *,
+    doubted: bool = False,
 ) -> tuple[Change, ...]:
     """The sections in which something differs from the one before, in order.
 
     An instrument joins where it may be said and could not be before; the less sure it is now, the
     surer its absence before has to be. It leaves where it could be said plainly and is now as
-    plainly not there.
+    plainly not there. What is called `genre` as a whole does not turn to it, but may turn back.
     """
     found = []
     for before, now in zip(sections[:-1], sections[1:], strict=True):
         change = _change(before, now, _label(now, measured), doubted)
+        if change.genre is not None and change.genre.name == genre:
+            change = replace(change, genre=None)
+        elif change.genre is not None:
+            genre = change.genre.name
         if change.joins or change.leaves or change.energy or change.genre:
             found.append(change)
     return tuple(found)

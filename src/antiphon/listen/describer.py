@@ -20,7 +20,7 @@ from antiphon.listen.writer_heard import HeardWriter
 
 __all__ = ["DESCRIBER_VERSION", "check_kinds", "count_words", "describe"]
 
-DESCRIBER_VERSION = 3  # raise it when any text changes: finished library runs are then done again
+DESCRIBER_VERSION = 4  # raise it when any text changes: finished library runs are then done again
 _W = TypeVar("_W", bound=Writer)
 
 

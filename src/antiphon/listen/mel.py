@@ -41,12 +41,21 @@ def log_mel(samples: FloatArray) -> FloatArray:
 @cache
 def filters() -> FloatArray:
     """[201, 128]: triangles on Slaney's scale up to 8 kHz, of equal area."""
-    edges_hz = _hertz(np.linspace(0.0, _mels(SAMPLE_RATE / 2), BANDS + 2))
+    edges_hz = _edges_hz()
     bins_hz = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)[:, None]
     rising = (bins_hz - edges_hz[:-2]) / np.diff(edges_hz)[:-1]
     falling = (edges_hz[2:] - bins_hz) / np.diff(edges_hz)[1:]
     area = 2.0 / (edges_hz[2:] - edges_hz[:-2])
     return (np.maximum(0.0, np.minimum(rising, falling)) * area).astype(np.float32)
+
+
+def centres_hz() -> NDArray[np.float64]:
+    """[128]: where each band is strongest."""
+    return _edges_hz()[1:-1]
+
+
+def _edges_hz() -> NDArray[np.float64]:
+    return _hertz(np.linspace(0.0, _mels(SAMPLE_RATE / 2), BANDS + 2))
 
 
 @cache

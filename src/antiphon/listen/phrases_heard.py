@@ -67,10 +67,12 @@ def heard_phrases(heard: Heard, facts: Facts) -> HeardPhrases:
     if heard.dance is not None:
         name = "danceable" if heard.dance.present else "still"
         dance = said(name, heard.dance.confidence, doubted=doubted)
+    genres = tuple(all_said(heard.genre, doubted=doubted))
     opening: tuple[str, ...] = ()
     changes: tuple[Change, ...] = ()
     if facts.sections.spans and facts.sections.confidence >= FAIR:
-        changes = section_changes(heard.sections, facts.sections.spans, doubted=doubted)
+        whole = genres[0].name if genres else None
+        changes = section_changes(heard.sections, facts.sections.spans, whole, doubted=doubted)
         if changes and not doubted:
             opening = playing(heard.sections[0])
     energy = None
@@ -78,7 +80,7 @@ def heard_phrases(heard: Heard, facts: Facts) -> HeardPhrases:
         energy = said(heard.energy, heard.energy_confidence or 0.0, doubted=doubted)
     return HeardPhrases(
         music,
-        genres=tuple(all_said(heard.genre, doubted=doubted)),
+        genres=genres,
         moods=tuple(all_said(heard.moods, doubted=doubted)),
         instruments=tuple(_instruments(heard, doubted)),
         no_drums=absence_said(DRUMS, heard.drums, doubted=doubted),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from antiphon.controls import ENERGIES
+from antiphon.data.running import OnClip
 from antiphon.listen.heads import (
     HEADS,
     MOMENT_FRAMES,
@@ -45,9 +46,7 @@ class Judged:
     seconds: float
 
 
-def calibrate(
-    folder: Path, held: Hearing, on_clip: Callable[[int, int], None] = lambda done, total: None
-) -> None:
+def calibrate(folder: Path, held: Hearing, on_clip: OnClip = lambda done, total: None) -> None:
     """Fit the heads in `folder` to clips they did not learn from, and write that beside them.
 
     Each manifest counts alike, however many clips it has: of a thousand bad recordings and a few

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from antiphon.audio import Waveform, write
 from antiphon.audio.waveform import FloatArray
 from antiphon.compose.codecs.phase import PhaseStream
 from antiphon.data.manifest import read_manifest
+from antiphon.data.running import OnClip
 from antiphon.errors import ConfigError
 from antiphon.train.config import CodecConfig
 from antiphon.train.magnitude_model import (
@@ -33,9 +34,7 @@ _SAMPLE_SECONDS = 5.0
 class CodecTask:
     """Implements `Task`."""
 
-    def __init__(
-        self, config: CodecConfig, on_clip: Callable[[int, int], None] = lambda done, total: None
-    ) -> None:
+    def __init__(self, config: CodecConfig, on_clip: OnClip = lambda done, total: None) -> None:
         """Raises ConfigError for data that cannot be trained on, StorageError."""
         if config.trainer.devices * config.trainer.nodes > 1:
             raise ConfigError(

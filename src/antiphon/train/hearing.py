@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from antiphon.audio import read
 from antiphon.controls import INSTRUMENTS
 from antiphon.data.manifest import Clip, Manifest, Split, read_score
-from antiphon.data.running import Item, Record, RunOptions, key_of, run_items
+from antiphon.data.running import Item, OnClip, Record, RunOptions, key_of, run_items
 from antiphon.errors import ConfigError
 from antiphon.files import storage_error
 from antiphon.listen.heads import MOMENT_FRAMES, MOMENT_SECONDS
@@ -76,7 +76,7 @@ def heard(
     manifests: Sequence[Manifest],
     split: Split,
     folder: Path,
-    on_clip: Callable[[int, int], None] = lambda done, total: None,
+    on_clip: OnClip = lambda done, total: None,
 ) -> Hearing | None:
     """The clips of `split`, of each the first 30 s, computed into `folder` unless they are there;
     None where there are none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from antiphon.controls import GENRES, INSTRUMENTS
 from antiphon.data.manifest import read_manifest
+from antiphon.data.running import OnClip
 from antiphon.errors import ConfigError
 from antiphon.listen.heads import MOMENT_FRAMES
 from antiphon.listen.mel import BANDS, HOP, SAMPLE_RATE, WINDOW_FRAMES
@@ -36,9 +37,7 @@ _VALIDATION = 1 << 40  # positions that no training step has
 class ListenerTask:
     """Implements `Task`."""
 
-    def __init__(
-        self, config: ListenerConfig, on_clip: Callable[[int, int], None] = lambda done, total: None
-    ) -> None:
+    def __init__(self, config: ListenerConfig, on_clip: OnClip = lambda done, total: None) -> None:
         """Raises ConfigError for data that cannot be trained on, ModelError for a base that cannot
         be read, StorageError."""
         if not config.data.manifests:
@@ -167,7 +166,7 @@ def export_listener(
     weights: Mapping[str, Tensor],
     kept: Mapping[str, str],
     metrics: Mapping[str, float],
-    on_clip: Callable[[int, int], None] = lambda done, total: None,
+    on_clip: OnClip = lambda done, total: None,
 ) -> None:
     """Write what a run trained as a listener with its card, calibrated on its validation clips,
     which must still be there; `on_clip` is told which of how many is heard.

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.listen.heads import HEADS
-from antiphon.listen.mel import BANDS
+from antiphon.listen.mel import BANDS, centres_hz
 from antiphon.listen.tagger_graph import positions
 from antiphon.train.config import ListenerModelConfig
 from antiphon.train.labels import UNKNOWN
 from antiphon.train.task import Batch, Losses
 
+# What lets only a part of the bands pass: how often, between which octaves of hertz it begins and
+# ends, and how steep it is, in 40 dB for an octave.
+_NARROWED = 0.3
+_LOW_CUT, _HIGH_CUT = (math.log2(50), math.log2(500)), (math.log2(2500), math.log2(8000))
+_SLOPE = (0.3, 3.0)
 _WEIGHTS = {"frames": 4.0, "clip": 2.0, "genre": 4.0, "energy": 1.0, "music": 0.25}
 
 
@@ -164,7 +170,9 @@ def _mean(losses: Tensor, known: Tensor) -> Tensor:
 
 
 def spoilt(mels: Tensor) -> Tensor:
-    """Mels [B, F, 128] at another level and through another equaliser."""
+    """Mels [B, F, 128] as other rooms, recorders and players would have it: at another level, with
+    more or less between soft and loud, through another equaliser, and a share of them through
+    something that lets only a part of the bands pass, as a telephone does."""
     count, _, bands = mels.shape
 
     def drawn(least: float, most: float) -> Tensor:
@@ -172,7 +180,13 @@ def spoilt(mels: Tensor) -> Tensor:
 
     place = torch.linspace(-1, 1, bands, device=mels.device)
     wave = torch.sin(drawn(0.5, 4.0) * math.pi * place + drawn(0, 2 * math.pi))
+    middle = mels.mean((1, 2), keepdim=True)
+    changed = middle + (mels - middle) * drawn(0.85, 1.15)
     # A step of 1 is 40 dB.
-    changed = mels + drawn(-0.25, 0.1) + drawn(-0.12, 0.12) * place + drawn(0, 0.08) * wave
+    changed = changed + drawn(-0.25, 0.1) + drawn(-0.2, 0.2) * place + drawn(0, 0.1) * wave
+    octave = torch.from_numpy(np.log2(centres_hz())).to(mels)
+    low, high = drawn(*_LOW_CUT), drawn(*_HIGH_CUT)
+    beyond = (low - octave).clamp(min=0) + (octave - high).clamp(min=0)
+    changed = changed - beyond * drawn(*_SLOPE) * (drawn(0, 1) < _NARROWED)
     floor = changed.amax((1, 2), keepdim=True) - 2.0 + drawn(0, 0.5)
     return torch.maximum(changed, floor)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 
 from antiphon.compose.conversion.result import whole_folder
 from antiphon.data.loading import Corpus
+from antiphon.data.running import OnClip
 from antiphon.errors import ConfigError, ModelError
 from antiphon.files import storage_error
 from antiphon.plain import read_json
@@ -28,7 +29,6 @@ from antiphon.train.task import Task
 
 # What each kind is counted in.
 UNITS: Mapping[Kind, str] = {"codec": "samples", "composer": "codes", "listener": "frames"}
-OnClip = Callable[[int, int], None]
 AnyConfig = CodecConfig | ComposerConfig | ListenerConfig
 
 

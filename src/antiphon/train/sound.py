@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from antiphon.audio import read
 from antiphon.data.manifest import Clip, Manifest, Split
+from antiphon.data.running import OnClip
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.files import atomic_write, replacing, storage_error
 
@@ -53,7 +53,7 @@ def decoded(
     sample_rate: int,
     folder: Path,
     max_seconds: float,
-    on_clip: Callable[[int, int], None] = lambda done, total: None,
+    on_clip: OnClip = lambda done, total: None,
 ) -> Sound:
     """The clips of `split`, decoded into a file in `folder` unless it is there; of them the first
     `max_seconds`. Mono.
@@ -85,7 +85,7 @@ def _decode(
     clips: list[Clip],
     sample_rate: int,
     path: Path,
-    on_clip: Callable[[int, int], None],
+    on_clip: OnClip,
 ) -> None:
     unread: list[str] = []
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from antiphon.listen.questions import patterns
+from antiphon.listen.questions import patterns, vocabulary
 from antiphon.listen.questions.patterns import DECLINED, Rule, Topic
 from antiphon.listen.questions.words import Clause, clauses
 
@@ -146,15 +146,15 @@ def _named(text: str, full: str) -> tuple[list[_Found], str]:
             found.append(_Found(Ask(topic, "named", called), match.start()))
             text = _without(text, match)
 
-    take("instruments", patterns.OTHER_INSTRUMENTS, None)
-    for words, names in patterns.INSTRUMENT_WORDS:
+    take("instruments", vocabulary.OTHER_INSTRUMENTS, None)
+    for words, names in vocabulary.INSTRUMENT_WORDS:
         take("instruments", words, names)
-    for words, names in patterns.GENRE_WORDS:
+    for words, names in vocabulary.GENRE_WORDS:
         take("genre", words, names)
-    take("genre", patterns.OTHER_GENRES, None)
-    for words, names in patterns.MOOD_WORDS:
+    take("genre", vocabulary.OTHER_GENRES, None)
+    for words, names in vocabulary.MOOD_WORDS:
         take("mood", words, names)
-    take("mood", patterns.OTHER_MOODS, None)
+    take("mood", vocabulary.OTHER_MOODS, None)
     if re.search(r"\b(?:moods?|feel\w*|vibes?|atmosphere)\b", full):
         for name in ("dark", "bright", "energetic"):
             take("mood", re.compile(rf"\b{name}\b"), (name,))
@@ -171,8 +171,8 @@ def _places(text: str) -> tuple[tuple[Place, ...], str]:
             text = _without(text, match)
             yield match
 
-    ordinal = "|".join(patterns.ORDINALS)
-    names = "|".join(sorted(patterns.SECTION_NAMES, key=len, reverse=True))
+    ordinal = "|".join(vocabulary.ORDINALS)
+    names = "|".join(sorted(vocabulary.SECTION_NAMES, key=len, reverse=True))
     for m in take(r"(?<!than )(?<!over )(?<!under )@(\d+(?:\.\d+)?)"):
         if not re.search(r"\blast|seconds? long|longer|shorter", text):
             found.append((m.start(), Place(seconds=float(m[1]))))
@@ -181,9 +181,9 @@ def _places(text: str) -> tuple[tuple[Place, ...], str]:
     for m in take(r"\b(first|second) (?=(?:and|with|to|versus|vs) (?:the )?~)"):
         found.append((m.start(), Place(half=1 if m[1] == "first" else 2)))
     for m in take(rf"\b({ordinal}) (?:section|part|segment|passage)s?\b"):
-        found.append((m.start(), Place(section=patterns.ORDINALS[m[1]])))
+        found.append((m.start(), Place(section=vocabulary.ORDINALS[m[1]])))
     for m in take(rf"\b({ordinal}) (?=(?:and|with|to|versus|vs) (?:the )?~)"):
-        found.append((m.start(), Place(section=patterns.ORDINALS[m[1]])))
+        found.append((m.start(), Place(section=vocabulary.ORDINALS[m[1]])))
     numbers = r"(\d{1,2}|one|two|three|four|five|six)"
     for m in take(rf"\b(?:section|part|segment)s? (?:number |no )?{numbers}\b"):
         found.append((m.start(), Place(section=_number(m[1]))))

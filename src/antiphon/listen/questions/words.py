@@ -131,11 +131,11 @@ def clauses(question: str) -> tuple[Clause, ...]:
 @cache
 def _pattern_words() -> frozenset[str]:
     """Every whole word that a pattern has."""
-    from antiphon.listen.questions import patterns
+    from antiphon.listen.questions import patterns, vocabulary
 
     text = " ".join(
         [rule.pattern.pattern for group in patterns.ALL_RULES for rule in group]
-        + [words.pattern for words in patterns.ALL_PATTERNS]
+        + [words.pattern for words in (*patterns.ALL_FRAMES, *vocabulary.ALL_NAMES)]
     )
     return frozenset(re.findall(r"[a-z]{2,}", text.replace(r"\b", " ").replace(r"\w", " ")))
 
