@@ -415,9 +415,11 @@ def _top_genre(section: HeardSection) -> tuple[str, float]:
 
 
 def _is_music(heard: Heard | None) -> str:
-    if heard is None or heard.music is None or heard.music.present:
+    if heard is None or heard.music is None:
         return "yes"
-    return "no" if heard.music.confidence >= PLAIN else "doubted"
+    if heard.music.confidence < PLAIN:
+        return "doubted"
+    return "yes" if heard.music.present else "no"
 
 
 def _moments(heard: Heard | None) -> list[float]:

@@ -69,9 +69,7 @@ def test_questions_are_answered_from_what_is_heard(
     funk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["ask", str(funk), "Are there drums?"]) == 0
-    answer = capsys.readouterr().out
-    assert "drums" in answer.lower()
-    assert "not heard" not in answer
+    assert capsys.readouterr().out.startswith("Yes: drums are there, from 0:00 to 0:")
 
 
 def test_a_listener_of_ones_own(
@@ -151,6 +149,7 @@ def test_one_instrument_alone() -> None:
     assert heard.drums is not None
     assert not heard.drums.present
     asserted = [one.name for one in heard.instruments if one.confidence >= 0.5]
+    assert asserted[0] == "piano"
     assert len(asserted) <= 2
 
 

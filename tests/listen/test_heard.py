@@ -83,6 +83,16 @@ def test_moments_that_flicker_are_one_passage() -> None:
     assert piano.passages[0].end_seconds == pytest.approx(20, abs=0.6)
 
 
+def test_short_notes_and_the_rests_between_them_are_one_passage() -> None:
+    """A dry drum sounds for a moment of 40 ms on every beat, from 0:10 to 0:50."""
+    beats = [(10 + n / 2, 10.08 + n / 2) for n in range(80)]
+    heard = hear(moments(piano=[(0, 60)], drums=beats))
+    assert heard.drums is not None
+    (drums,) = heard.drums.passages
+    assert drums.start_seconds == pytest.approx(10, abs=0.1)
+    assert drums.end_seconds == pytest.approx(49.6, abs=0.1)
+
+
 def test_one_short_mistake_is_no_passage() -> None:
     heard = hear(moments(piano=[(0, 30), (40, 40.3)]))
     (piano,) = heard.instruments

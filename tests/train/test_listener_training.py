@@ -15,7 +15,7 @@ from antiphon.data.manifest import Clip, Manifest, read_manifest, write_manifest
 from antiphon.data.running import RunOptions
 from antiphon.data.synthesizing import Recipe, synthesize
 from antiphon.errors import ConfigError
-from antiphon.listen.heads import HEADS, Calibration, read_heads
+from antiphon.listen.heads import HEADS, Calibration, read_heads, write_heads
 from antiphon.listen.tagger import Tagger
 from antiphon.score import Note, Score, Track
 from antiphon.train.calibrating import Judged, _fit, _weights, reliability_error
@@ -163,6 +163,20 @@ def clip(**values: object) -> Clip:
     return replace(Clip("a", "a.wav", "0", 30.0, 16_000, 1, "train", "g"), **values)  # type: ignore[arg-type]
 
 
+def test_a_manifest_that_is_listed_twice_is_read_once_and_drawn_twice(
+    corpus: Path, tmp_path: Path
+) -> None:
+    manifest = read_manifest(corpus)
+    once = heard([manifest], "train", tmp_path)
+    twice = heard([manifest, manifest], "train", tmp_path)
+    assert once is not None
+    assert twice is not None
+    assert twice.kept.tolist() == [*once.kept, *once.kept]
+    for number in twice.kept:
+        assert np.array_equal(twice.mels[number], once.mels[number])
+        assert twice.mels[number].any()
+
+
 def test_labels_of_a_folder_of_ones_own() -> None:
     silence = np.zeros((50, len(INSTRUMENTS)), bool)
     found = labels_of(
@@ -276,6 +290,12 @@ def test_heads_alone_leave_the_encoder_as_it_is(corpus: Path, tmp_path: Path) ->
     assert base.encoder == tuned.encoder
     before = (tmp_path / "base/heads.safetensors").read_bytes()
     assert before != (tmp_path / "tuned/heads.safetensors").read_bytes()
+    # Too few clips held back to fit confidences to: they are those of the base.
+    calibrated = Calibration((30.0,), (0.5,), (0.0,), ((0.0,),))
+    write_heads(tmp_path / "base", {"music": calibrated})
+    export_run(tmp_path / "heads", tmp_path / "kept")
+    assert read_heads(tmp_path / "kept").calibration["music"] == calibrated
+    assert "base: music." in (tmp_path / "kept/README.md").read_text()
     # Its checkpoints hold the heads alone.
     assert all(name.startswith("heads.") for name in weights_of(tmp_path / "heads"))
     run(config_of(corpus, tmp_path / "other", "training.seed=3"))

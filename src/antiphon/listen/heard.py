@@ -31,10 +31,12 @@ _DRUMS = "drums"
 _SHORTEST_SECTION_SECONDS = 3.0
 _CURVE_SECONDS = 1.0
 _CURVE_SMOOTHED = 5  # steps
-# A passage begins where an instrument is this likely over a second, and ends where it is not any
-# more; shorter ones, and shorter gaps, are taken for mistakes.
-_BEGINS, _ENDS = 0.5, 0.3
-_SMOOTHED, _SHORTEST, _SHORTEST_GAP = 25, 25, 50  # moments
+# A passage begins where an instrument is this likely, and ends where it is not any more. Between
+# the notes of a dry drum or a short bass lie rests of up to a second, which are no ends; shorter
+# passages, and shorter gaps, are taken for mistakes. All in moments.
+_BEGINS, _ENDS = 0.3, 0.15
+_SMOOTHED, _LONGEST_REST, _SHORTEST, _SHORTEST_GAP = 3, 25, 25, 50
+_MEAN = np.full(_SMOOTHED, 1 / _SMOOTHED)
 
 
 def heard_in(moments: Moments, heads: Heads, sections: Sequence[Span]) -> Heard:
@@ -155,12 +157,10 @@ def _passages(moments: Moments, instrument: str) -> tuple[Passage, ...]:
     """When an instrument sounds."""
     column = moments.logits["instruments"][:, HEADS["instruments"].index(instrument)]
     shares = np.where(moments.audible, _likelihood(column), 0.0)
-    window = np.ones(_SMOOTHED)
-    covered = np.convolve(np.ones(len(shares)), window, "same")
-    smooth = (np.convolve(shares, window, "same") / covered)[: len(shares)]
+    bridged = _closed(np.convolve(np.pad(shares, _SMOOTHED // 2, "edge"), _MEAN, "valid"))
     stretches: list[list[int]] = []
     sounds = False
-    for at, share in enumerate(smooth):
+    for at, share in enumerate(bridged):
         if not sounds and share >= _BEGINS:
             if stretches and at - stretches[-1][1] < _SHORTEST_GAP:
                 stretches[-1][1] = at
@@ -175,6 +175,16 @@ def _passages(moments: Moments, instrument: str) -> tuple[Passage, ...]:
         for start, end in stretches
         if end - start >= _SHORTEST
     )
+
+
+def _closed(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A morphological closing: dips as long as the longest rest are filled, and edges stay."""
+    found = shares
+    for extreme in (np.max, np.min):
+        padded = np.pad(found, _LONGEST_REST // 2, "edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, _LONGEST_REST)
+        found = extreme(windows, axis=1)
+    return found
 
 
 def _energy_curve(moments: Moments, heads: Heads) -> EnergyCurve:

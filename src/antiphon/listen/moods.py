@@ -58,6 +58,8 @@ _RULES = (
     _Rule("bright", ("major", "brilliant", "not low energy")),
 )
 _VALENCE = frozenset({"major", "minor"})
+JUDGED_MOODS = tuple(rule.mood for rule in _RULES)
+"""Those of `controls.MOODS` that a rule can give."""
 
 
 def moods(heard: Heard, facts: Facts) -> tuple[Tag, ...]:

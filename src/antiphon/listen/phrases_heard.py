@@ -11,7 +11,7 @@ from typing import Literal
 
 from antiphon.description import Heard, Passage
 from antiphon.facts import Facts
-from antiphon.listen.certainty import Said, absence_said, all_said, presence_said, said
+from antiphon.listen.certainty import PLAIN, Said, absence_said, all_said, presence_said, said
 from antiphon.listen.changes import DRUMS, Change, playing, section_changes
 from antiphon.listen.phrases import FAIR
 
@@ -51,10 +51,11 @@ class HeardPhrases:
 
 def music_of(heard: Heard) -> Music:
     """Whether it may be spoken of as music."""
-    not_music = absence_said("music", heard.music)
-    if not_music is None:
+    if heard.music is None:
         return "yes"
-    return "no" if not_music.plain else "doubted"
+    if heard.music.confidence < PLAIN:
+        return "doubted"
+    return "yes" if heard.music.present else "no"
 
 
 def heard_phrases(heard: Heard, facts: Facts) -> HeardPhrases:

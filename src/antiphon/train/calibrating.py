@@ -29,7 +29,7 @@ from antiphon.listen.tagger import Moments, Tagger, audible_in
 from antiphon.train.hearing import Hearing, mels_of
 from antiphon.train.labels import UNKNOWN, labels_of
 
-LENGTHS_SECONDS = (3.0, 6.0, 12.0, 30.0)
+LENGTHS_SECONDS = (0.5, 1.0, 3.0, 6.0, 12.0, 30.0)
 _RIDGE = 2.0  # pulls shifts to 0, as this many clips would
 _FEWEST = 20  # clips of a head to fit it by
 Doubles = NDArray[np.float64]
@@ -46,8 +46,11 @@ class Judged:
     seconds: float
 
 
-def calibrate(folder: Path, held: Hearing, on_clip: OnClip = lambda done, total: None) -> None:
-    """Fit the heads in `folder` to clips they did not learn from, and write that beside them.
+def calibrate(
+    folder: Path, held: Hearing, on_clip: OnClip = lambda done, total: None
+) -> Sequence[str]:
+    """Fit the heads in `folder` to clips they did not learn from, and write that beside them; the
+    heads that were fitted.
 
     Each manifest counts alike, however many clips it has: of a thousand bad recordings and a few
     hundred good ones, neither decides alone. A head of which fewer than 20 clips tell the truth
@@ -55,7 +58,7 @@ def calibrate(folder: Path, held: Hearing, on_clip: OnClip = lambda done, total:
     Raises StorageError.
     """
     tagger = Tagger(folder)
-    found: dict[str, Calibration] = {}
+    fitted: dict[str, Calibration] = {}
     total = len(LENGTHS_SECONDS) * len(held.kept)
     heard = count(1)
     by_length = [
@@ -66,13 +69,14 @@ def calibrate(folder: Path, held: Hearing, on_clip: OnClip = lambda done, total:
         cases = [one[head] for one in by_length if head in one and len(one[head].truth) >= _FEWEST]
         if cases:
             fits = [_fit(case, head) for case in cases]
-            found[head] = Calibration(
+            fitted[head] = Calibration(
                 tuple(case.seconds for case in cases),
                 tuple(scale for scale, *_ in fits),
                 tuple(rival for _, rival, _ in fits),
                 tuple(tuple(shift) for *_, shift in fits),
             )
-    write_heads(folder, found, tagger.heads.licence)
+    write_heads(folder, {**tagger.heads.calibration, **fitted}, tagger.heads.licence)
+    return tuple(fitted)
 
 
 def judged(

@@ -37,7 +37,8 @@ _VERSION = 1  # goes into every key: raise it when mels or labels change
 @dataclass(frozen=True, eq=False)
 class Hearing:
     """The clips of one split: `mels` [N, F, 128], and when each of INSTRUMENTS is `sounding`
-    [N, T, C], for clips that have a score; `kept` are the rows of those that could be read."""
+    [N, T, C], for clips that have a score; `kept` are the rows of those that could be read, and has
+    a row as often as manifests list its clip."""
 
     mels: NDArray[np.int8]
     sounding: NDArray[np.bool_]
@@ -97,13 +98,20 @@ def heard(
     place = folder / f"{split}-{checksum[:12]}"
     work = _Computing(place, len(clips))
     work.make_room()
+    rows: dict[str, int] = {}  # of each key the first: a clip that is listed twice is read once
+    for number, key in enumerate(keys):
+        rows.setdefault(key, number)
     items = [
-        Item(key, clip.id, (number, root, clip))
-        for number, (key, (_, root, clip)) in enumerate(zip(keys, found, strict=True))
+        Item(key, clip.id, (rows[key], root, clip))
+        for key, (_, root, clip) in zip(keys, found, strict=True)
     ]
     options = RunOptions(usable_cores(), on_progress=lambda p: on_clip(p.settled, p.total))
     result = run_items(items, work, place / _LEDGER_NAME, options, lambda item, record: True)
-    kept = [n for n, outcome in enumerate(result.outcomes) if outcome and outcome.record]
+    kept = [
+        rows[key]
+        for key, outcome in zip(keys, result.outcomes, strict=True)
+        if outcome and outcome.record
+    ]
     unread = tuple(f"{outcome.name}: {outcome.error}" for outcome in result.failures)
     if not kept:
         raise ConfigError(

@@ -176,10 +176,9 @@ def export_listener(
     write_listener(folder, config, weights, kept)
     manifests = [read_manifest(Path(file)) for file in config.data.manifests]
     held = heard(manifests, "validation", spectra_folder(config))
-    if held is not None:
-        calibrate(folder, held, on_clip)
+    fitted = () if held is None else calibrate(folder, held, on_clip)
     clips = [clip for manifest in manifests for clip in manifest.clips]
-    write_listener_card(folder, config, clips, metrics)
+    write_listener_card(folder, config, clips, metrics, fitted)
 
 
 def spectra_folder(config: ListenerConfig) -> Path:

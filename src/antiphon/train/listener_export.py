@@ -23,6 +23,7 @@ from antiphon.listen.heads import (
     read_heads,
     write_heads,
 )
+from antiphon.listen.mel import WINDOW_SECONDS
 from antiphon.listen.tagger_graph import (
     POSITIONS_NAME,
     EncoderConfig,
@@ -88,7 +89,7 @@ def write_listener(
     folder: Path, config: ListenerConfig, weights: Mapping[str, Tensor], kept: Mapping[str, str]
 ) -> None:
     """Write what a run trained, as its checkpoints have it: a folder that transformers'
-    AudioFlamingo3Encoder and `Tagger` load; not calibrated yet.
+    AudioFlamingo3Encoder and `Tagger` load; calibrated as its base is.
 
     Raises ConfigError where the base is another one than the run began as, ModelError for a base
     that cannot be read, StorageError (DiskFullError).
@@ -116,23 +117,33 @@ def write_listener(
     sizes = config.model
     shape = EncoderConfig(sizes.width, sizes.layers, sizes.heads, sizes.ffn_width)
     atomic_write(folder / CONFIG_NAME, encoder_config_json(shape).encode())
-    write_heads(folder)
+    base = read_heads(base_folder(sizes.base)).calibration if sizes.base else None
+    write_heads(folder, base)
 
 
 def write_listener_card(
-    folder: Path, config: ListenerConfig, clips: Sequence[Clip], metrics: Mapping[str, float]
+    folder: Path,
+    config: ListenerConfig,
+    clips: Sequence[Clip],
+    metrics: Mapping[str, float],
+    fitted: Sequence[str],
 ) -> None:
     """Write README.md: what the listener learned from, under which licences, how well.
 
-    `clips` are all of the manifests; `metrics` are losses on those held back. Raises StorageError.
+    `clips` are all of the manifests; `metrics` are losses on those held back; of `fitted` heads the
+    confidences were fitted to those. Raises StorageError.
     """
     learned = [clip for clip in clips if clip.split == "train"]
-    hours = sum(clip.seconds for clip in learned) / 3600
+    hours = sum(min(clip.seconds, WINDOW_SECONDS) for clip in learned) / 3600
     licences = Counter(clip.licence or "not said" for clip in learned)
     noises = sum(clip.music is False for clip in learned)
     listed = "\n".join(f"| {name} | {count:,} |" for name, count in sorted(licences.items()))
     told = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
     judged = f"\nOn clips held back, losses in nats:\n\n| | |\n|---|---|\n{told}\n"
+    others = [head for head in read_heads(folder).calibration if head not in fitted]
+    confidences = f"Fitted to clips held back: {', '.join(fitted) or 'none'}."
+    if others:
+        confidences += f" As in {config.model.base}: {', '.join(others)}."
     text = f"""---
 library_name: antiphon
 tags: [music, audio-classification]
@@ -141,6 +152,7 @@ tags: [music, audio-classification]
 # A listener trained with antiphon {__version__}
 
 It learned from {len(learned):,} clips, {hours:.1f} hours, {noises:,} of them no music.
+Of longer ones it heard the first {WINDOW_SECONDS} seconds.
 
 | licence of the clips it learned from | clips |
 |---|---|
@@ -148,6 +160,8 @@ It learned from {len(learned):,} clips, {hours:.1f} hours, {noises:,} of them no
 {judged if metrics else ""}
 It tells genre ({", ".join(HEADS["genre"])}), instruments ({", ".join(HEADS["instruments"])}),
 energy, and whether something is music. What was not in its clips it does not know.
+
+How sure it is of each of these: {confidences}
 
 It was trained by:
 

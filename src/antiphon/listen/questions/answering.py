@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,13 +19,13 @@ from antiphon.listen.questions.patterns import DECLINED, Topic
 from antiphon.listen.questions.places import Stretch, level_db, locate, section_at, sections
 from antiphon.listen.writer import capitalised
 
-GRAMMAR_VERSION = 1  # raise it when answers come out differently
+GRAMMAR_VERSION = 2  # raise it when answers come out differently
 
 NOT_A_MODEL = "answered from what is measured and heard, not by a language model"
 CAN_ANSWER = (
     "A recording can be asked about its key, tempo, metre, tuning, chords, sections, loudness, "
-    "brightness, beats and length, what differs between two sections, and, where a trained "
-    "listener is installed, about genre, mood, energy and instruments."
+    "brightness, beats and length, what differs between two sections, and about genre, mood, "
+    "energy and instruments."
 )
 ANOTHER_MODEL = (
     "For anything else name a larger model with --model, such as a Music Flamingo checkpoint "
@@ -43,6 +44,7 @@ _NOT_KNOWN: Mapping[Topic, str] = {
     "production": "How it was recorded and mixed is not told here.",
 }
 _MUSICAL: tuple[Topic, ...] = ("key", "tempo", "metre", "tuning", "chords", "beats")
+_YES_OR_NO = re.compile(r"^(?:Yes|No|Probably(?: not)?)[:.,] *")
 _ROUGH_SAME_DB = 1.0  # nobody hears a smaller difference of level
 
 
@@ -112,6 +114,9 @@ def _answer_one(ask: Ask, facts: Facts | None, heard: Heard | None) -> str:
     if heard is not None and not ask.why and music_of(heard) == "doubted":
         heard = _hedged(heard)
     text = _ANSWERS[ask.topic](ask, facts, heard, tuple(stretches))
+    if ask.negated:
+        # `Yes` to `is it not jazz?` can mean both; what follows it says which.
+        text = capitalised(_YES_OR_NO.sub("", text)) or text
     if heard is not None and ask.topic in _MUSICAL and music_of(heard) == "no":
         return f"It was not heard as music; measured all the same: {text}"
     return text
@@ -238,7 +243,7 @@ _ANSWERS: Mapping[Topic, _Answer] = {
     "beats": lambda ask, facts, heard, stretches: measured.beats(ask, facts),
     "file": lambda ask, facts, heard, stretches: measured.file(ask, facts),
     "genre": lambda ask, facts, heard, stretches: hearing.genre(ask, heard, stretches),
-    "mood": lambda ask, facts, heard, stretches: hearing.mood(ask, heard),
+    "mood": lambda ask, facts, heard, stretches: hearing.mood(ask, heard, stretches),
     "energy": hearing.energy,
     "instruments": lambda ask, facts, heard, stretches: (
         instruments.throughout(ask, facts, heard)

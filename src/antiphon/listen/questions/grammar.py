@@ -15,7 +15,7 @@ _MOST_ASKS = 8
 _MOST_STRANGE_SHARE = 0.5  # of the words, where it is STRANGE_WORDS or more
 _STRANGE_WORDS = 3
 # Of these, a stretch of the recording has a value of its own.
-PLACED = ("chords", "loudness", "energy", "instruments", "genre", "sections")
+PLACED = ("chords", "loudness", "energy", "instruments", "genre", "mood", "sections")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Ask:
     """One thing that is asked for.
 
     `aspect` says what of the topic; `names` are what it is asked about (instruments, a genre, a
-    key); `why` asks how sure the answer is.
+    key); `why` asks how sure the answer is; `negated` is whether something is not so.
     """
 
     topic: Topic
@@ -41,6 +41,7 @@ class Ask:
     names: tuple[str, ...] = ()
     places: tuple[Place, ...] = ()
     why: bool = False
+    negated: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,11 @@ def read_question(text: str, before: Sequence[Ask] = ()) -> tuple[Ask, ...]:
         return ()
     asks: list[Ask] = []
     for clause in clauses(text):
-        read = _read_clause(clause, (*before, *asks)[-_MOST_ASKS:])
+        negated = patterns.NEGATED.search(clause.text) is not None
+        read = [
+            replace(ask, negated=negated)
+            for ask in _read_clause(clause, (*before, *asks)[-_MOST_ASKS:])
+        ]
         asks += [ask for ask in read if ask not in asks]
     specific = [ask for ask in asks if ask.topic not in ("help", "describe")]
     return tuple(specific or asks)[:_MOST_ASKS]
@@ -278,12 +283,16 @@ def _instrument_aspect(full: str, ask: Ask) -> str:
         return "throughout" if ask.names else ask.aspect
     if ask.names and patterns.STOP.search(full):
         return "stop"
+    if ask.names and patterns.OPENS.search(full) and not patterns.WHEN.search(full):
+        return "opens"
     if ask.names and patterns.START.search(full):
         return "start"
     if ask.names and (patterns.WHEN.search(full) or patterns.HOW_LONG.search(full)):
         return "when"
     if patterns.HOW_MANY.search(full) and not ask.names:
         return "count"
+    if ask.names and patterns.MANNER.search(full):
+        return "manner"
     return ask.aspect
 
 

@@ -6,12 +6,14 @@ What is heard with less than ASSERTED is not asserted, and what is not heard is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from antiphon.controls import GENRES, MOODS
 from antiphon.description import Heard, HeardSection, Tag
 from antiphon.facts import Facts
 from antiphon.listen import observations
 from antiphon.listen.certainty import ASSERTED, PLAIN
+from antiphon.listen.moods import JUDGED_MOODS
 from antiphon.listen.phrases import SURE, clock, listed
 from antiphon.listen.phrases_heard import music_of
 from antiphon.listen.questions import loudness, measured
@@ -19,7 +21,7 @@ from antiphon.listen.questions.grammar import Ask
 from antiphon.listen.questions.places import Stretch
 from antiphon.listen.writer import capitalised
 
-NO_LISTENER = "no trained listener is installed"
+NO_LISTENER = "no trained listener was asked"
 
 
 def not_heard(what: str) -> str:
@@ -46,12 +48,18 @@ def genre(ask: Ask, heard: Heard | None, stretches: tuple[Stretch, ...] = ()) ->
     return _tagged(ask, tags, "genre", where, GENRES)
 
 
-def mood(ask: Ask, heard: Heard | None) -> str:
+def mood(ask: Ask, heard: Heard | None, stretches: tuple[Stretch, ...] = ()) -> str:
     if heard is None:
         return not_heard("the mood was")
     if no_music(heard):
         return NOT_MUSIC
-    return _tagged(ask, heard.moods, "mood", "", MOODS)
+    unjudged = [name for name in ask.names if name in MOODS and name not in JUDGED_MOODS]
+    judged = tuple(name for name in ask.names if name not in unjudged)
+    texts = [f"Whether it is {listed(unjudged)} is not judged here."] if unjudged else []
+    if stretches:
+        texts.append(f"The mood of {stretches[0].name} alone is not told.")
+    texts.append(_tagged(replace(ask, names=judged), heard.moods, "mood", "", JUDGED_MOODS))
+    return " ".join(texts)
 
 
 def _tagged(ask: Ask, tags: Sequence[Tag], what: str, where: str, known: Sequence[str]) -> str:

@@ -45,6 +45,10 @@ def instruments(ask: Ask, heard: Heard | None, stretches: tuple[Stretch, ...] = 
         return f"By confidence, the surest first: {shown}."
     if stretches:
         return " ".join(_instruments_in(stretch, heard, asserted) for stretch in stretches)
+    if ask.aspect == "absent":
+        drums = f" {_absent(Ask('instruments', 'absent', ('drums',)), heard.drums)}"
+        known = drums if heard.drums is not None and not heard.drums.present else ""
+        return f"What is not heard may be there all the same, so none is called missing.{known}"
     if not asserted:
         return "No instrument was heard with confidence."
     if ask.aspect == "first":
@@ -82,7 +86,10 @@ def _named_instruments(
     if ask.why:
         shown = listed([f"{s.name} ({s.confidence:.2f} of 1)" for s in mine])
         return f"Heard with this confidence: {shown}."
-    return " ".join(_one_instrument(ask.aspect, s, stretches) for s in mine)
+    texts = [_one_instrument(ask.aspect, s, stretches, heard) for s in mine]
+    if ask.aspect == "manner":
+        texts.insert(0, "How an instrument is played, and how it compares, is not told here.")
+    return " ".join(texts)
 
 
 def _absent(ask: Ask, drums: Presence | None) -> str:
@@ -95,32 +102,45 @@ def _absent(ask: Ask, drums: Presence | None) -> str:
     return f"No {what} was heard with confidence; that does not mean that there is none."
 
 
-def _one_instrument(aspect: str, sounding: Sounding, stretches: tuple[Stretch, ...]) -> str:
+def _one_instrument(
+    aspect: str, sounding: Sounding, stretches: tuple[Stretch, ...], heard: Heard
+) -> str:
     name = sounding.name
     sure = hedge(sounding.confidence)
     passages = sounding.passages
     if stretches:
-        if not passages:
-            return f"{capitalised(name)} {_is(name)} {sure}heard; when was not told."
-        stretch = stretches[0]
-        inside = any(_overlaps(p, stretch) for s in stretches for p in passages if _overlaps(p, s))
-        where = f"at {stretch.name}" if stretch.is_moment else f"in {stretch.name}"
-        if inside:
-            return f"Yes: {name} {_is(name)} {sure}heard {where}."
-        return f"No {name} {'were' if _plural(name) else 'was'} heard {where}."
+        return " ".join(_one_instrument_in(stretch, sounding, heard) for stretch in stretches)
     if aspect == "named":
-        start = f"Yes: {name} {_is(name)}" if not sure else f"{capitalised(name)} {_is(name)}"
-        text = f"{start} {sure}there"
+        text = f"{'Probably' if sure else 'Yes'}: {name} {_is(name)} there"
         return f"{text}, {_times(passages)}." if passages else f"{text}."
     if not passages:
         return f"{capitalised(name)} {_is(name)} {sure}there; when was not told."
     first, last = passages[0].start_seconds, passages[-1].end_seconds
     subject = f"{capitalised(name)} {_is(name)} {sure}heard"
+    if aspect == "opens":
+        opens = first <= _EDGE_SECONDS
+        answer = ("Probably" if opens else "Probably not") if sure else "Yes" if opens else "No"
+        return f"{answer}: {name} {_is(name)} heard from {clock(first)} on."
     if aspect == "start":
         return f"{subject} from {clock(first)} on."
     if aspect == "stop":
         return f"{subject} until {clock(last)}."
     return f"{subject} {_times(passages)}."
+
+
+def _one_instrument_in(stretch: Stretch, sounding: Sounding, heard: Heard) -> str:
+    """Of a whole section as that was heard by itself, else by when the instrument was heard."""
+    name = sounding.name
+    where = f"at {stretch.name}" if stretch.is_moment else f"in {stretch.name}"
+    found = _sounding_within(stretch, heard)
+    if found is None:
+        sure = hedge(sounding.confidence)
+        return f"{capitalised(name)} {_is(name)} {sure}heard; when was not told."
+    here = next((s for s in found if s.name == name), None)
+    if here is None:
+        return f"No {name} {'were' if _plural(name) else 'was'} heard {where}."
+    answer = "Yes" if here.confidence >= PLAIN else "Probably"
+    return f"{answer}: {name} {_is(name)} heard {where}."
 
 
 def throughout(ask: Ask, facts: Facts, heard: Heard | None) -> str:
@@ -165,17 +185,22 @@ def _instruments_in(stretch: Stretch, heard: Heard, asserted: Sequence[Sounding]
 
 def instruments_within(stretch: Stretch, heard: Heard) -> str | None:
     """Names of what sounds in a stretch; None where the listener does not tell."""
+    found = _sounding_within(stretch, heard)
+    return None if found is None else _instrument_names(found)
+
+
+def _sounding_within(stretch: Stretch, heard: Heard) -> list[Sounding] | None:
+    """What is asserted of a stretch; None where the listener does not tell."""
     section = None if stretch.is_moment else section_of(stretch, heard)
     if section is not None:
         tags = [Sounding(t.name, t.confidence) for t in section.instruments if t.name != "drums"]
         if section.drums is not None and section.drums.present:
             tags.append(Sounding("drums", section.drums.confidence))
-        return _instrument_names([s for s in tags if s.confidence >= ASSERTED])
+        return [s for s in tags if s.confidence >= ASSERTED]
     asserted = [s for s in all_sounding(heard) if s.confidence >= ASSERTED]
     if not any(s.passages for s in asserted):
         return None
-    inside = [s for s in asserted if any(_overlaps(p, stretch) for p in s.passages)]
-    return _instrument_names(inside)
+    return [s for s in asserted if any(_overlaps(p, stretch) for p in s.passages)]
 
 
 def _overlaps(passage: Passage, stretch: Stretch) -> bool:

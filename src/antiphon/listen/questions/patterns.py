@@ -271,6 +271,8 @@ RULES = (
     ),
     *_rules(
         "instruments",
+        absent=r"instruments? (?:is |are |that )*(?:missing|absent|lacking|not)|(?:missing|absent)"
+        r" instruments?",
         first=r"(?:what|which) instruments? (?:opens?|starts?|begins?|comes? first|enters? first)"
         r"|(?:first|opening) instruments?|instruments? (?:that )?(?:opens?|starts?|begins?)",
         lead=r"(?:main|lead|leading|dominant|solo|loudest|principal|most prominent) instruments?"
@@ -340,10 +342,21 @@ COMPARE = re.compile(
     r"\b(?:compar\w+|differ\w*|versus|vs|contrast\w*|similar\w*|unlike|alike|apart|distinguish\w*"
     r"|changes? between|the same as|than|distinct)\b"
 )
+NEGATED = re.compile(
+    r"(?<!or )\bnot\b(?! sure)|\bno\b(?! (?:idea|problem|matter|\d))"
+    r"|\b(?:never|without|lacks?|lacking|absent|missing|neither|nothing)\b"
+)
+# How something is played, or what of it is better: more than whether it plays.
+MANNER = re.compile(
+    r"\b(?:louder|quieter|softer|higher|lower|faster|better|worse|best|good|bad|great|well|solos?"
+    r"|tune|tight|sloppy|skilled|than)\b"
+)
+OPENS = re.compile(r"\b(?:start|begin|open)(?:s|ed|ing)? with\b")
 FOLLOW_UP = re.compile(r"^(?:and|what about|how about|and what about|same (?:for|question)|then"
                        r"|ok|okay|so|now)\b")  # fmt: skip
 
 ALL_RULES = (ABOUT_RULES, DECLINED_RULES, LATE_DECLINED_RULES, RULES)
 ALL_FRAMES = (
-    WHY, WHEN, WHICH_PART, START, STOP, THROUGHOUT, HOW_MANY, HOW_LONG, COMPARE, FOLLOW_UP,
+    WHY, WHEN, WHICH_PART, START, STOP, THROUGHOUT, HOW_MANY, HOW_LONG, COMPARE, NEGATED, MANNER,
+    OPENS, FOLLOW_UP,
 )  # fmt: skip
