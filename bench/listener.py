@@ -380,7 +380,8 @@ def text_row(found: Music, ear: Ear) -> Row:
             break
     return Row(
         "texts of these pieces: statements that neither facts nor what was heard support",
-        len(wrong), "", at_most=0, must=True, digits=0, beside=f"{texts:,} texts" + "".join(f"; {one}" for one in wrong[:2]),
+        len(wrong), "", at_most=0, must=True, digits=0,
+        beside=f"{texts:,} texts" + "".join(f"; {one}" for one in wrong[:2]),
     )  # fmt: skip
 
 
