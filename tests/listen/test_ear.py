@@ -20,6 +20,7 @@ from antiphon.description import Description, Heard, Presence
 from antiphon.listen.ear import Ear, built_in_ear
 from antiphon.listen.listener import TRAINED_MODEL, Listener
 from antiphon.listen.loading import load_listener
+from antiphon.listen.phrases_heard import music_of
 from antiphon.synth import render
 
 pytestmark = pytest.mark.integration
@@ -169,3 +170,20 @@ def test_by_telephone() -> None:
     assert heard.music.present
     assert heard.drums is not None
     assert heard.drums.present
+
+
+def test_a_tune_of_plain_tones_is_not_denied_to_be_music() -> None:
+    """A scale in A major, four times, of tones with six overtones and nothing else."""
+    steps = [0, 2, 4, 5, 7, 9, 11, 12, 11, 9, 7, 5, 4, 2]
+    time = np.arange(RATE // 4) / RATE
+    fading = np.exp(-4 * time)
+    notes = [
+        sum(np.sin(2 * np.pi * 220 * 2 ** (step / 12) * k * time) / k for k in range(1, 8)) * fading
+        for step in steps * 4
+    ]
+    tune = Waveform(0.2 * np.concatenate(notes)[None].astype(np.float32), RATE)
+    description = load_listener().describe(tune)
+    assert description.facts.key.name == "A major"
+    assert description.heard is not None
+    assert music_of(description.heard) != "no"
+    assert description.facts.key.name in " ".join(description.texts.values())

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.audio import Limits, Source, Waveform
-from antiphon.description import Heard
+from antiphon.description import Heard, Presence
 from antiphon.facts import Facts
+from antiphon.listen.certainty import PLAIN
 from antiphon.listen.heads import HEADS_NAME, Heads, read_heads
 from antiphon.listen.moods import dance, moods
+from antiphon.listen.phrases import FAIR
 from antiphon.models.finding import packaged
 
 if TYPE_CHECKING:
     from antiphon.listen.tagger import Tagger
 
 PACKAGED_NAME = "listener"
-HEARING_VERSION = 1  # raise it when the same weights are heard to say something else
+_DOUBT = 0.7  # below PLAIN: then texts and answers say that it may be music
+HEARING_VERSION = 2  # raise it when the same weights are heard to say something else
 
 
 class Ear:
@@ -45,6 +48,7 @@ class Ear:
 
         moments = self._tagger.listen(source, limits, isolated=isolated)
         heard = heard_in(moments, self.heads, facts.sections.spans or ())
+        heard = replace(heard, music=_against(facts, heard.music))
         return replace(heard, moods=moods(heard, facts), dance=dance(heard, facts))
 
     @cached_property
@@ -52,6 +56,15 @@ class Ear:
         from antiphon.listen.tagger import Tagger
 
         return Tagger(self.folder)
+
+
+def _against(facts: Facts, music: Presence | None) -> Presence | None:
+    """Whether it is music, in doubt where it does not sound so and has a key and a plain beat all
+    the same, as one in a hundred sounds has that are none."""
+    measured = facts.key.confidence >= FAIR and facts.tempo.confidence >= PLAIN
+    if music is None or music.present or not measured:
+        return music
+    return Presence(False, min(music.confidence, _DOUBT))
 
 
 def is_listener(folder: Path) -> bool:
