@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the listener that comes with the package, from nothing: 254 hours of sound, 30 GB, and on
-# two cores about two hours for the sound and two for the training. It needs FluidSynth, espeak-ng
+# two cores about two hours for the sound and two and a half for the training. It needs FluidSynth, espeak-ng
 # and four soundfonts of MIT licence (Debian: musescore-general-soundfont,
 # musescore-general-soundfont-small, fluid-soundfont-gm, fluidr3mono-gm-soundfont).
 # Run it again to go on where it was broken off.
@@ -23,7 +23,10 @@ antiphon data synthesize --count 8000 --seed 13 --variation light --sample-rate 
 antiphon data synthesize --count 2500 --seed 12 --not-music 1 --variation strong \
     --sample-rate 16000 --output-dir $work/sounds
 
+# From nothing; then on from there, more slowly.
+manifests="data.manifests=[$work/corpus/manifest.parquet,$work/natural/manifest.parquet,$work/sounds/manifest.parquet]"
 antiphon train listener --config configs/listener/small.yaml --resume auto \
-    "data.manifests=[$work/corpus/manifest.parquet,$work/natural/manifest.parquet,$work/sounds/manifest.parquet]" \
-    data.cache=$work/mel output_dir=$work/run
-antiphon export $work/run/listener --precision 8bit --output $work/listener
+    "$manifests" data.cache=$work/mel output_dir=$work/first
+antiphon train listener --config configs/listener/small-second.yaml --resume auto \
+    model.base=$work/first/listener "$manifests" data.cache=$work/mel output_dir=$work/second
+antiphon export $work/second/listener --precision 8bit --output $work/listener

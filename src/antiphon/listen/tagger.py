@@ -84,7 +84,7 @@ class Tagger:
     def listen(
         self, source: Source | Waveform, limits: Limits = DEFAULT_LIMITS, *, isolated: bool = False
     ) -> Moments:
-        """Hear a recording, window by window: hours of it take the memory of their logits, 150
+        """Hear a recording, window by window: hours of it take the memory of their logits, 160
         bytes a moment.
 
         Raises AudioError and StorageError as `audio.open_stream`.
