@@ -335,9 +335,8 @@ def passage_rows(found: Music, ear: Ear) -> list[Row]:
                 continue
             told = np.zeros(len(sounding), bool)
             for one in passages[name]:
-                told[round(one.start_seconds / MOMENT_SECONDS) :][
-                    : round((one.end_seconds - one.start_seconds) / MOMENT_SECONDS)
-                ] = True
+                first, last = one.start_seconds / MOMENT_SECONDS, one.end_seconds / MOMENT_SECONDS
+                told[round(first) : round(last)] = True
             there = _without_rests(truth, len(sounding))
             shared.append((told & there).sum() / (told | there).sum())
             start = passages[name][0].start_seconds

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the listener that comes with the package, from nothing: 254 hours of sound, 30 GB, and on
-# two cores about two hours for the sound and two and a half for the training. It needs FluidSynth, espeak-ng
-# and four soundfonts of MIT licence (Debian: musescore-general-soundfont,
+# two cores about two hours for the sound and two and a half for the training. It needs FluidSynth,
+# espeak-ng and four soundfonts of MIT licence (Debian: musescore-general-soundfont,
 # musescore-general-soundfont-small, fluid-soundfont-gm, fluidr3mono-gm-soundfont).
 # Run it again to go on where it was broken off.
 set -eu
@@ -29,4 +29,4 @@ antiphon train listener --config configs/listener/small.yaml --resume auto \
     "$manifests" data.cache=$work/mel output_dir=$work/first
 antiphon train listener --config configs/listener/small-second.yaml --resume auto \
     model.base=$work/first/listener "$manifests" data.cache=$work/mel output_dir=$work/second
-antiphon export $work/second/listener --precision 8bit --output $work/listener
+[ -d $work/listener ] || antiphon export $work/second/listener --precision 8bit --output $work/listener

@@ -54,6 +54,7 @@ def centres_hz() -> NDArray[np.float64]:
     return _edges_hz()[1:-1]
 
 
+@cache
 def _edges_hz() -> NDArray[np.float64]:
     return _hertz(np.linspace(0.0, _mels(SAMPLE_RATE / 2), BANDS + 2))
 

@@ -6,6 +6,7 @@ What is not heard is not denied: only of drums does the listener know that there
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from antiphon.controls import INSTRUMENTS
 from antiphon.description import Heard, Passage, Presence, Sounding
@@ -46,9 +47,10 @@ def instruments(ask: Ask, heard: Heard | None, stretches: tuple[Stretch, ...] = 
     if stretches:
         return " ".join(_instruments_in(stretch, heard, asserted) for stretch in stretches)
     if ask.aspect == "absent":
-        drums = f" {_absent(Ask('instruments', 'absent', ('drums',)), heard.drums)}"
-        known = drums if heard.drums is not None and not heard.drums.present else ""
-        return f"What is not heard may be there all the same, so none is called missing.{known}"
+        text = "What is not heard may be there all the same, so none is called missing."
+        if heard.drums is not None and not heard.drums.present:
+            text += f" {_absent(replace(ask, names=('drums',)), heard.drums)}"
+        return text
     if not asserted:
         return "No instrument was heard with confidence."
     if ask.aspect == "first":
