@@ -23,6 +23,9 @@ check: $(VENV)/.installed-dev  ## lint, formatting, strict types
 bench: $(VENV)/.installed-bench  ## measure everything that docs/bench.md states, and write it
 	$(BIN)/python bench/run.py
 
+bench-%: $(VENV)/.installed-bench  ## one part of it: make bench-listener, bench-speed, …
+	$(BIN)/python bench/run.py $*
+
 docs: $(VENV)/.installed-dev  ## docs/commands.md from the help texts
 	$(BIN)/typer antiphon.cli.main utils docs --name antiphon --title "Commands" | tr -d '\b' > docs/commands.md
 
