@@ -233,7 +233,7 @@ def loaded(folder: Path, precision: str, cores: int) -> Any:
 def branches(model: Any) -> Any:
     from antiphon.compose.requests import Request
 
-    return model.branches(Request("upbeat jazz", seed=0), ["upbeat jazz"])[0]
+    return model.guidance(Request("upbeat jazz", seed=0), ["upbeat jazz"]).sections[0]
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from antiphon.compose.score_frames import WIDTH
 from antiphon.controls import GENRES, Controls
 from antiphon.data.loading import Corpus
 from antiphon.data.manifest import read_manifest
-from antiphon.data.preprocessing import SHARD_CLIPS, Coding, checksum_of, preprocess
+from antiphon.data.preprocessing import SHARD_CLIPS, Coding, codec_checksum, preprocess
 from antiphon.data.running import RunOptions
 from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
 from antiphon.data.synthesizing import Recipe, synthesize
@@ -75,7 +75,7 @@ def run() -> Part:
 
 def codec_rows() -> list[Row]:
     """What is left of a piece when it was codes."""
-    folder = packaged("codec")
+    folder = packaged("composer")
     codec = open_codec(folder, cache=settings.load().cache / "graphs")
     assert isinstance(codec, MagnitudeCodec), "the packaged codec"
     config = codec.config
@@ -195,7 +195,7 @@ def score_row() -> Row:
         assert not made.failures, made.failures
         manifest = read_manifest(folder / "music/manifest.parquet")
         cache = settings.load().cache / "graphs"
-        coding = Coding(packaged("codec"), cache)
+        coding = Coding(packaged("composer"), cache)
         preprocess(manifest, coding, folder / "codes", RunOptions(usable_cores()))
         overrides = (
             f"data.codes={folder / 'codes'}", f"output_dir={folder / 'run'}",
@@ -229,9 +229,16 @@ def score_row() -> Row:
 
 
 def small_task(folder: Path) -> ComposerTask:
-    codec = packaged("codec")
+    codec = packaged("composer")
     identity = CodecIdentity(
-        checksum_of(codec, settings.load().cache / "graphs"), "codec", 16_000, 1, 25, 4, 1024, WIDTH
+        codec_checksum(codec, settings.load().cache / "graphs"),
+        "codec",
+        16_000,
+        1,
+        25,
+        4,
+        1024,
+        WIDTH,
     )
     draws = np.random.default_rng(0)
     clips = [

@@ -23,7 +23,7 @@ LAYERS = (
     ("cli",),
     ("serve",),
     ("train", "evaluate", "teach"),
-    ("data",),
+    ("data", "hearing"),
     ("listen", "compose"),
     ("analysis", "arrange", "synth"),
     (

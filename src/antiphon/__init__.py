@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from antiphon.audio import Waveform as Waveform
     from antiphon.compose.composer import Composer as Composer
     from antiphon.compose.composer import Piece as Piece
-    from antiphon.compose.composer import load_composer as load_composer
     from antiphon.controls import Controls as Controls
     from antiphon.description import Description as Description
     from antiphon.errors import AntiphonError as AntiphonError
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from antiphon.errors import ConfigError as ConfigError
     from antiphon.errors import ModelMissingError as ModelMissingError
     from antiphon.facts import Facts as Facts
+    from antiphon.hearing import load_composer as load_composer
     from antiphon.listen.engines import Sampling as Sampling
     from antiphon.listen.listener import Listener as Listener
     from antiphon.listen.loading import LoadOptions as LoadOptions
@@ -43,7 +43,7 @@ _HOMES = {
     "Sampling": "antiphon.listen.engines",
     "Score": "antiphon.score",
     "Waveform": "antiphon.audio",
-    "load_composer": "antiphon.compose.composer",
+    "load_composer": "antiphon.hearing",
     "load_listener": "antiphon.listen.loading",
     "measure": "antiphon.analysis",
 }

@@ -10,7 +10,7 @@ import json
 import math
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from antiphon.errors import ConfigError
@@ -162,6 +162,32 @@ class Score:
     def beat_times_seconds(self) -> tuple[float, ...]:
         """The time of every beat of every bar."""
         return tuple(self.beat_to_seconds(beat) for beat in range(self.bars * self.beats_per_bar))
+
+    def beginning(self, bars: int) -> Score:
+        """Its first `bars` bars, or all of it: what begins in them, which may ring past their end.
+
+        Raises ConfigError for less than one bar.
+        """
+        bars = min(bars, self.bars)
+        end = float(bars * self.beats_per_bar)
+        return replace(
+            self,
+            bars=bars,
+            sections=tuple(
+                replace(section, bars=min(section.bars, bars - section.start_bar))
+                for section in self.sections
+                if section.start_bar < bars
+            ),
+            chords=tuple(
+                replace(span, duration_beats=min(span.duration_beats, end - span.start_beat))
+                for span in self.chords
+                if span.start_beat < end
+            ),
+            tracks=tuple(
+                replace(track, notes=tuple(n for n in track.notes if n.start_beat < end))
+                for track in self.tracks
+            ),
+        )
 
     def notes(self) -> Iterator[Note]:
         """All notes, track by track."""

@@ -21,7 +21,11 @@ from antiphon.cli.main import run
 pytestmark = pytest.mark.integration
 
 PROGRAM = [sys.executable, "-m", "antiphon"]
-COMMAND = ["generate-batch", "--prompts", "p.csv", "--output-dir", "out", "--duration", "1"]
+COMMAND = [
+    "generate-batch", "--model", "synth", "--prompts", "p.csv", "--output-dir", "out",
+    "--duration", "1",
+]  # fmt: skip
+MANY = ["generate-batch", "--model", "synth", "--prompts", "many.txt"]
 ROWS = """\
 prompt,output,tempo,seed,duration
 happy jazz with piano,a.wav,,7,
@@ -152,7 +156,7 @@ class Running:
     def __init__(self, folder: str) -> None:
         Path("many.txt").write_text("".join(f"slow blues {n}\n" for n in range(200)))
         self.process = subprocess.Popen(
-            [*PROGRAM, "generate-batch", "--prompts", "many.txt", "--output-dir", folder],
+            [*PROGRAM, *MANY, "--output-dir", folder],
             stderr=subprocess.PIPE,
         )
         deadline = time.monotonic() + 60
@@ -176,7 +180,7 @@ def test_a_signal_stops_at_once_and_what_is_finished_stays(
     assert 1 <= done < 200
     assert not [path for path in Path("out").iterdir() if path.suffix in (".tmp", ".lock")]
     rows = ["--limit", "1"]
-    assert run(["generate-batch", "--prompts", "many.txt", "--output-dir", "out", *rows]) == 0
+    assert run([*MANY, "--output-dir", "out", *rows]) == 0
     assert "0 of them now" in capsys.readouterr().err
 
 

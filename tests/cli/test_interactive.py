@@ -22,7 +22,7 @@ from antiphon.errors import EngineError
 pytestmark = pytest.mark.integration
 
 PROGRAM = [sys.executable, "-m", "antiphon"]
-ARGUMENTS = ["--output-dir", "ses", "--seed", "5", "--duration", "1"]
+ARGUMENTS = ["--model", "synth", "--output-dir", "ses", "--seed", "5", "--duration", "1"]
 
 
 @pytest.fixture
@@ -65,10 +65,8 @@ def test_one_thing_after_the_other(talk: Talk) -> None:
     )
     assert "error" not in err
     assert err.startswith("understood: happy -> mood happy; jazz -> genre jazz; piano")
-    assert out.startswith(
-        "1: prompt\nsynth, seed 5\nduration: asked 1.0, measured 1.0 (ok)\n"
-        "ses/001-happy-jazz-with-piano-5.wav\n"
-    )
+    assert out.startswith("1: prompt\nsynth, seed 5\nkept ")
+    assert "\nses/001-happy-jazz-with-piano-5.wav\n" in out
     first, *_, last = history()
     assert first["settings"] == {"duration": "1"}
     assert [one["changed"] for one in history()] == [

@@ -178,7 +178,8 @@ def test_what_was_asked_and_measured_lies_beside_and_inside(tmp_path: Path, form
     assert beside["measured"]["duration"] == pytest.approx(6.0, abs=0.06)
     assert beside["adherence"]["duration"]["ok"] is True
     assert set(beside["adherence"]["tempo"]) >= {"requested", "measured", "ok"}
-    assert beside["notes"] == ["a note of the model's"]
+    assert beside["notes"] == ["a note of the model's", "not kept: tempo"]
+    assert beside["candidates"] == []
     assert beside["provenance"] == {
         "model": "player", "revision": None, "licence": "CC0-1.0", "prompt": "a prompt",
         "settings": {"guidance": 3.0, "negative": None}, "text": "a text. bpm: 100.0", "seed": 7,
@@ -262,14 +263,15 @@ def test_a_loudness_that_would_clip_is_not_reached_and_it_is_said(tmp_path: Path
     told = delivered(clicks, Form(path, loudness_lufs=-14.0, bit_depth=32))
     reached = lufs(path)
     assert reached < -20
-    assert told.notes[-1].startswith(f"-14 LUFS would clip: it is {reached:.1f} LUFS, with peaks")
+    assert told.notes[-2].startswith(f"-14 LUFS would clip: it is {reached:.1f} LUFS, with peaks")
+    assert told.notes[-1] == "not kept: loudness"
     peak = audio.resample(audio.read(path).waveform, 48_000 * 4).samples
     assert 20 * np.log10(np.abs(peak).max()) == pytest.approx(-1.0, abs=0.2)
 
 
 def test_silence_has_no_loudness_to_change(tmp_path: Path) -> None:
     told = delivered(noise(level=0.0), Form(tmp_path / "a.wav", loudness_lufs=-14.0))
-    assert told.notes[-1] == "the loudness cannot be measured: it is left as it is"
+    assert told.notes[-2] == "the loudness cannot be measured: it is left as it is"
     assert not audio.read(tmp_path / "a.wav").waveform.samples.any()
 
 

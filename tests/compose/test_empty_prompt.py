@@ -22,7 +22,7 @@ def test_an_empty_prompt_is_the_branch_of_no_prompt(tmp_path: Path, melody: bool
 
     def made(prompt: str, guidance: float) -> np.ndarray:
         request = Request(prompt, 3, sampling=Sampling(guidance=guidance, top_k=20))
-        branches = model.branches(request, [prompt])[0]
+        branches = model.guidance(request, [prompt]).sections[0]
         session = model.engine.begin(
             [branches], (guidance,) * (len(branches) - 1), request.sampling, 9
         )

@@ -190,8 +190,8 @@ def test_what_there_is_not(mono: Path, tmp_path: Path) -> None:
         export(mono, tmp_path / "out", format="gguf")
     with pytest.raises(ConfigError, match="'fp16'; expected for onnx one of 8bit, fp32, 4bit"):
         export(mono, tmp_path / "out", precision="fp16")
-    with pytest.raises(ConfigError, match="'8bit'; expected for transformers one of fp32, fp16"):
-        export(mono, tmp_path / "out", format="transformers", precision="8bit")
+    with pytest.raises(ConfigError, match="'4bit'; expected for transformers one of fp32, fp16"):
+        export(mono, tmp_path / "out", format="transformers", precision="4bit")
     with pytest.raises(ModelError, match="none is no folder"):
         export(tmp_path / "none", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ import torch
 from t5_models import tiny_musicgen
 
 from antiphon.audio import Waveform, resample
-from antiphon.compose import musicgen
 from antiphon.compose.composer import Composer, collect, load_composer
 from antiphon.compose.loading import LoadOptions
 from antiphon.compose.melody import FRAME_SECONDS, melody_chroma
@@ -50,10 +50,13 @@ def composers(
 
 
 @pytest.fixture
-def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_windows(composers: dict[str, Composer], monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows of 1 s, of which .6 s are new, instead of 30 and 18."""
-    monkeypatch.setattr(musicgen, "WINDOW_SECONDS", 1.0)
-    monkeypatch.setattr(musicgen, "STRIDE_SECONDS", 0.6)
+    for composer in composers.values():
+        renderer = composer.renderer
+        assert isinstance(renderer, MusicGen)
+        planner = dataclasses.replace(renderer._planner, window_seconds=1.0)
+        monkeypatch.setattr(renderer, "_planner", planner)
 
 
 def asked(
@@ -235,7 +238,7 @@ def test_a_form_is_a_prompt_for_each_part(
     renderer = composers["mono"].renderer
     assert isinstance(renderer, MusicGen)
     request = asked("jazz", controls=Controls.from_options(controls))
-    planned = renderer._planned(request)
+    planned = renderer._planner.plan(request)
     suffix = ". bpm: 120.0" if "tempo" in controls else ""
     assert list(planned.texts) == [text + suffix for text in texts]
     assert planned.plan.samples == 4 * RATE  # also two bars of four at 120 BPM
@@ -248,7 +251,7 @@ def test_an_intro_and_an_ending_last_eight_seconds_of_a_long_piece(
     renderer = composers["mono"].renderer
     assert isinstance(renderer, MusicGen)
     long = Controls.from_options({"intro": True, "ending": True, "duration": 60})
-    planned = renderer._planned(asked("jazz", controls=long))
+    planned = renderer._planner.plan(asked("jazz", controls=long))
     assert [section.start_seconds for section in planned.plan.sections] == [8.0, 52.0]
     # Windows of 30 s, each with 18 s that are new, and one at each section.
     spans = [tuple(f // 50 for f in (w.shown, w.start, w.end)) for w in planned.windows]
@@ -284,8 +287,8 @@ def test_sections_within_the_file_that_is_continued_are_not_played(
 def test_a_melody_is_in_the_branch_of_the_prompt_alone(composers: dict[str, Composer]) -> None:
     renderer = composers["melody"].renderer
     assert isinstance(renderer, MusicGen)
-    ((without, with_prompt),) = renderer.branches(asked(melody=some_music(1.0)), ["jazz"])
-    ((same, no_tune),) = renderer.branches(asked(), ["jazz"])
+    ((without, with_prompt),) = renderer.guidance(asked(melody=some_music(1.0)), ["jazz"]).sections
+    ((same, no_tune),) = renderer.guidance(asked(), ["jazz"]).sections
     assert without.chroma is not None
     assert with_prompt.chroma is not None
     assert no_tune.chroma is not None
@@ -379,7 +382,7 @@ def test_a_long_file_is_continued_from_its_end(
     (made,) = sound(composer, asked(seconds=4.0, continuation=given))
     kept = 2 * RATE
     assert np.array_equal(made[:, :kept], given.samples[:, :kept])
-    (window, *_) = renderer._planned(asked(seconds=4.0, continuation=given)).windows
+    (window, *_) = renderer._planner.plan(asked(seconds=4.0, continuation=given)).windows
     shown = given.samples[:, window.shown * HOP : window.start * HOP]
     assert 0 < window.shown < window.start == given.frames // HOP
     np.testing.assert_array_equal(heard[0], shown)
@@ -391,7 +394,7 @@ def test_every_length_of_a_file_can_be_continued(composers: dict[str, Composer])
     for rate in (8_000, 11_025, 22_050, 44_100, 48_000):
         for frames in (rate // 10, rate // 10 + 1, rate // 7, rate // 2 - 1):
             given = Waveform(np.full((1, frames), 0.1, np.float32), rate)
-            known = renderer._continued_frames(asked(continuation=given))
+            known = renderer._planner._continued_frames(given)
             assert known * HOP <= resample(given, RATE).frames < (known + 1) * HOP + 1
 
 

@@ -298,7 +298,8 @@ def test_a_step_does_not_ask_the_host(made: dict[str, Made], kind: str, sampling
         decoder = Decoder(one.onnx.config)
     decoder.to("meta")
     heard = ((False, True), (False, True))
-    block = Block(decoder, Shape(heard, 64, 512, (3.0,), sampling), graphs=False)
+    has_score = sampling == GREEDY
+    block = Block(decoder, Shape(heard, 64, has_score, 512, (3.0,), sampling), graphs=False)
     with torch.inference_mode(), Devices() as devices:
         block._step(256)
     assert len(devices.seen) > 20

@@ -28,7 +28,7 @@ from antiphon.compose.sampling import Sampling, draws_of
 from antiphon.compose.score_adapter import ScoreAdapter
 from antiphon.compose.score_frames import WIDTH
 from antiphon.compose.windows import plan
-from antiphon.data.preprocessing import checksum_of
+from antiphon.data.preprocessing import codec_checksum
 from antiphon.data.shards import CodecIdentity, CodedClip, read_shard, write_shard
 from antiphon.errors import ConfigError, EngineError, ModelError
 from antiphon.train.checkpoints import read_checkpoint
@@ -77,7 +77,7 @@ def data_of(folder: Path) -> Data:
     codec = folder / "codec"
     tiny_musicgen(codec)
     cache = settings.load().cache / "graphs"
-    identity = CodecIdentity(checksum_of(codec, cache), "tiny", 32_000, 1, 50, 4, CARD, WIDTH)
+    identity = CodecIdentity(codec_checksum(codec, cache), "tiny", 32_000, 1, 50, 4, CARD, WIDTH)
     draws = np.random.default_rng(0)
     clips = tuple(
         CodedClip(
@@ -139,7 +139,9 @@ def written_again(composer: Path, clip: CodedClip) -> float:
     """The share of a clip's codes that a composer writes to its caption."""
     model = load_musicgen(composer, LoadOptions("fp32", 1))
     greedy = Sampling(temperature=0.0, guidance=1.0)
-    branches = model.branches(Request(clip.caption or "", 0, sampling=greedy), [clip.caption])
+    branches = model.guidance(
+        Request(clip.caption or "", 0, sampling=greedy), [clip.caption]
+    ).sections
     item = Item(plan(FRAMES, [0], 0, 1500, 900), branches, np.zeros((4, 0), np.int64), draws_of(0))
     frames = [
         frame.codes

@@ -20,7 +20,7 @@ from antiphon.audio import Waveform, read, write
 from antiphon.cli.main import run as main
 from antiphon.compose.score_adapter import ScoreAdapter
 from antiphon.compose.score_frames import WIDTH
-from antiphon.data.preprocessing import checksum_of
+from antiphon.data.preprocessing import codec_checksum
 from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
 from antiphon.data.text_states import TextStates, open_text_encoder, text_encoder_identity
 from antiphon.errors import ConfigError, ModelError
@@ -81,7 +81,7 @@ def written(
     frames: int = FRAMES,
 ) -> Path:
     cache = settings.load().cache / "graphs"
-    checksum = checksum_of(base, cache)
+    checksum = codec_checksum(base, cache)
     identity = CodecIdentity(checksum, "tiny", 32_000, 1, 50, 4, codebook_size, WIDTH)
     encoder = text_encoder_identity(base, cache) if stated else None
     folder.mkdir()
@@ -360,7 +360,7 @@ def test_an_adapter_needs_scores(data: Data, tmp_path: Path) -> None:
     cache = settings.load().cache / "graphs"
     codes = tmp_path / "codes"
     codes.mkdir()
-    identity = CodecIdentity(checksum_of(data.base, cache), "tiny", 32_000, 1, 50, 4, CARD)
+    identity = CodecIdentity(codec_checksum(data.base, cache), "tiny", 32_000, 1, 50, 4, CARD)
     rows = [
         dataclasses.replace(clip, score_frames=None)
         for clip in clips(data.base, CARD, FRAMES, stated=True)

@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1] / "compose"))
 from t5_models import tiny_musicgen
 
 from antiphon import settings
-from antiphon.data.preprocessing import checksum_of
+from antiphon.data.preprocessing import codec_checksum
 from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
 
 pytestmark = pytest.mark.integration
@@ -41,7 +41,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_of(folder: Path) -> None:
     """Codes of clips of all lengths, and their codec, in a folder."""
     tiny_musicgen(folder / "codec")
-    checksum = checksum_of(folder / "codec", settings.load().cache / "graphs")
+    checksum = codec_checksum(folder / "codec", settings.load().cache / "graphs")
     identity = CodecIdentity(checksum, "tiny", 32_000, 1, 50, 4, 64)
     draws = np.random.default_rng(0)
     clips = [

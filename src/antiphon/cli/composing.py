@@ -30,7 +30,7 @@ ModelName = Annotated[
         "--model",
         "--model-path",
         metavar="M",
-        help="A MusicGen checkpoint's folder or hub name; synth, or none: arranged and played.",
+        help="A MusicGen checkpoint's folder or hub name; synth plays the score exactly.",
     ),
 ]
 ModelSize = Annotated[
@@ -43,6 +43,24 @@ SectionTexts = Annotated[
         metavar="TEXT@SECONDS",
         help="Another prompt from there on; repeatable.",
     ),
+]
+Adapter = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="A score adapter for --model: it then follows a score."),
+]
+FromScore = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Play this score, .json or .mid, instead of arranging one."),
+]
+LoopBars = Annotated[
+    int | None, typer.Option(metavar="N", help="A loop of exactly so many bars, without a seam.")
+]
+Candidates = Annotated[
+    int | None, typer.Option(metavar="K", help="Compose K, and keep the one that obeys best. [1]")
+]
+ScoreGuidance = Annotated[
+    float | None,
+    typer.Option(metavar="G", help="The weight of the score against none. [as --guidance]"),
 ]
 Negative = Annotated[
     str | None, typer.Option(metavar="TEXT", help="What it should not sound like.")
@@ -89,50 +107,52 @@ FadeOut = Annotated[
 ]
 
 
-def load(
-    settings: Settings,
-    model: str | None,
-    size: str | None,
-    *,
-    precision: str | None,
-    threads: int | None,
-    device: str | None,
-    compile_model: str | None,
-) -> Composer:
-    """The composer that a command line names.
+def load(settings: Settings, given: Mapping[str, Any]) -> Composer:
+    """The composer that a command's parameters name.
 
     Raises ConfigError for options that contradict each other, ModelMissingError, ModelError.
     """
-    from antiphon.compose.composer import load_composer
+    from antiphon.compose.composer import SYNTH
+    from antiphon.hearing import load_composer
 
-    model = neural_model(model, size)
-    # Not --threads: the synth plays on one, which is no more than asked for.
-    options = {"--precision": precision, "--device": device, "--compile": compile_model}
-    if model is None:
-        for name, value in options.items():
-            if value is not None:
+    model = named_model(given["model"], given["model_size"])
+    if model == SYNTH:
+        # Not --threads: the synth plays on one, which is no more than asked for.
+        for name in ("precision", "device", "compile_model", "adapter"):
+            if given[name] is not None:
                 raise ConfigError(
-                    f"{name} is an option of a neural model, and none is named; expected --model"
+                    f"--{name.removesuffix('_model')} is an option of a neural model, and the "
+                    "synth is none; expected another --model, or none for the one in the package"
                 )
     return load_composer(
         model,
-        load_options(precision, threads, device, compile_model),
+        load_options(
+            given["precision"],
+            given["threads"],
+            given["device"],
+            given["compile_model"],
+            given["adapter"],
+        ),
         models=settings.models,
-        on_layer=_note_preparing,
+        on_layer=note_preparing,
     )
 
 
 def load_options(
-    precision: str | None, threads: int | None, device: str | None, compile_model: str | None
+    precision: str | None,
+    threads: int | None,
+    device: str | None,
+    compile_model: str | None,
+    adapter: Path | None = None,
 ) -> LoadOptions:
     """The options of a neural model. Raises ConfigError for a `compile_model` that is no truth."""
     from antiphon.compose.loading import LoadOptions
 
     compiled = compile_model is not None and truth(compile_model)
-    return LoadOptions(precision, threads, device, compiled)
+    return LoadOptions(precision, threads, device, compiled, adapter)
 
 
-def _note_preparing(done: int, total: int) -> None:
+def note_preparing(done: int, total: int) -> None:
     """A line at the first layer, and at every quarter."""
     if done == 1:
         console.note("preparing the model for this processor; it is kept for the next time")
@@ -140,17 +160,16 @@ def _note_preparing(done: int, total: int) -> None:
         console.note(f"prepared {done} of {total} layers")
 
 
-def neural_model(model: str | None, size: str | None) -> str | None:
-    """The model that --model and --model-size name; None for the synth. Raises ConfigError."""
-    from antiphon.compose.composer import SYNTH
-
+def named_model(model: str | None, size: str | None) -> str | None:
+    """The model that --model and --model-size name; None: the one in the package. Raises
+    ConfigError."""
     if size is not None:
         if size not in SIZES:
             raise ConfigError(f"--model-size is {size!r}; expected one of {', '.join(SIZES)}")
         if model is not None:
             raise ConfigError("--model and --model-size both name a model; expected one of them")
         return f"facebook/musicgen-{size}"
-    return None if model == SYNTH else model
+    return model
 
 
 def piece_options(parameters: Mapping[str, Any]) -> dict[str, object]:

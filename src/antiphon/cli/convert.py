@@ -91,8 +91,8 @@ def export(
         typer.Option(
             "--precision",
             metavar="P",
-            help="onnx: 8bit (default), fp32, 4bit; transformers: fp32 (default), fp16; "
-            "a listener: fp32 (default), fp16, 8bit.",
+            help="onnx: 8bit (default), fp32, 4bit; transformers: fp32 (default), fp16, 8bit, "
+            "which only antiphon reads; a listener or a codec: fp32 (default), fp16, 8bit.",
         ),
     ] = None,
     threads: Annotated[
@@ -123,6 +123,7 @@ def export(
         console.note(f"the model of step {step}")
         console.print_text(str(output))
         return
+    from antiphon.compose.codecs.magnitude_config import is_magnitude_codec
     from antiphon.compose.conversion.export import export as export_checkpoint
     from antiphon.listen.ear import is_listener
     from antiphon.models import find
@@ -139,6 +140,19 @@ def export(
 
         with whole_folder(output) as temporary:
             repack(found, temporary, precision or "fp32")
+        console.print_text(str(output))
+        return
+    if is_magnitude_codec(found):
+        if format not in (None, "transformers") or threads:
+            raise ConfigError(
+                f"{checkpoint} is a codec, which comes as safetensors; expected no other --format, "
+                "and no --threads"
+            )
+        from antiphon.compose.conversion.packing import pack_codec
+        from antiphon.compose.conversion.result import whole_folder
+
+        with whole_folder(output) as temporary:
+            pack_codec(found, temporary, precision or "fp32")
         console.print_text(str(output))
         return
     with shown_stages() as show:

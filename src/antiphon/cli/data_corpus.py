@@ -162,7 +162,7 @@ def preprocess(
 
     found = read_manifest(manifest)
     cache = settings.cache / "graphs"
-    place = find(codec) if codec else packaged("codec")
+    place = find(codec) if codec else packaged("composer")
     encoder = None if text_encoder is None else find(text_encoder)
     coding = Coding(place, cache, codebooks, text_encoder=encoder)
     with long_run("encoding", settings, retry_failed=retry_failed) as (stop, run):

@@ -8,25 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from antiphon.cli import console, summary
-from antiphon.cli.arrange import play_to, score_lines
+from antiphon.cli import composing, console, summary
 
 if TYPE_CHECKING:
-    from antiphon.analysis import Adherence
+    from antiphon.compose.delivery import Delivered
 
 EXAMPLES = "Examples:\n\n\b\n    antiphon demo\n    antiphon demo --output-dir /tmp/first"
 
-_ASKED = {
-    "genre": "pop",
-    "mood": "happy",
-    "tempo": "112",
-    "key": "G major",
-    "metre": "4/4",
-    "bars": "20",
-    "intro": True,
-    "ending": True,
-}
-_SEED = 7
+_PROMPT = "energetic funk in E minor, 105 bpm, with organ and drums"
+_SECONDS, _SEED = 20, 7
 
 
 def demo(
@@ -35,17 +25,17 @@ def demo(
         Path, typer.Option(metavar="DIR", help="Where the sound and the notes go.")
     ] = Path("demo"),
 ) -> None:
-    """Arrange a piece, play it, then measure and describe the recording as if it were unknown.
+    """Compose a piece with the model in the package, then measure and describe the recording.
 
-    Prints what was asked beside what was measured, the five texts, and the commands that do the
-    same with a file of your own.
+    Prints what was asked beside what was measured and heard, the five texts, and the commands that
+    do the same with words and recordings of your own.
     """
     settings = console.start(context)
-    from antiphon.analysis import adherence
-    from antiphon.arrange import arrange
     from antiphon.audio import Limits
-    from antiphon.controls import Controls
+    from antiphon.compose.delivery import deliver
+    from antiphon.compose.options import form_of, request_of
     from antiphon.files import storage_error
+    from antiphon.hearing import load_composer
     from antiphon.listen.loading import load_listener
     from antiphon.midi import write_midi
 
@@ -53,48 +43,39 @@ def demo(
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error("write", output_dir, error) from error
-    controls = Controls.from_options(_ASKED)
-    score = arrange(controls, _SEED)
     sound, notes = output_dir / "demo.wav", output_dir / "demo.mid"
-    seconds = play_to(sound, score, controls)
-    write_midi(score, notes)
-    command = "antiphon arrange " + " ".join(_options())
-    console.print_text("\n".join(["1. A piece is arranged and played", f"   {command}"]))
-    _print_indented([*score_lines(score, seconds), f"sound {sound}, notes {notes}"])
-
+    composer = load_composer(on_layer=composing.note_preparing)
+    request = request_of(_PROMPT, _SEED, {"duration": _SECONDS}, settings.max_seconds)
+    performance = composer.renderer.perform([request])
+    (piece,) = deliver(composer, performance, [form_of(sound, {})])
+    assert piece.score is not None, "the composer in the package follows a score"
+    write_midi(piece.score, notes)
+    command = f"antiphon generate {shlex.quote(_PROMPT)} --duration {_SECONDS} --seed {_SEED}"
+    console.print_text(
+        "\n".join(["1. A prompt becomes a score, and the score music", f"   {command}"])
+    )
+    _print_indented([f"sound {sound}, notes {notes}"])
+    console.print_text("\n2. The recording is measured and heard; asked for, and what is there:")
+    _print_indented(_adherence_lines(piece))
     description = load_listener().describe(sound, limits=Limits(max_seconds=settings.max_seconds))
-    console.print_text("\n2. The recording is measured; asked for and measured:")
-    _print_indented(_adherence_lines(adherence(controls, description.facts)))
-    console.print_text("\n3. It is described from what was measured and heard")
+    console.print_text("\n3. It is described, as if it were unknown")
     _print_indented(summary.description_lines(description))
     console.print_text(
-        "\nNow with a recording of your own:\n"
+        "\nNow with words and recordings of your own:\n"
+        '   antiphon generate "slow jazz in Bb major with piano, 72 bpm" --candidates 4\n'
         "   antiphon describe song.mp3\n"
-        "   antiphon measure song.mp3 --json\n"
         "   antiphon describe music/ --info --jsonl music.jsonl"
     )
 
 
-def _options() -> list[str]:
-    options = [
-        f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}"
-        for name, value in _ASKED.items()
-    ]
-    return [*options, f"--seed {_SEED}", "--output demo.wav"]
-
-
-def _adherence_lines(found: dict[str, Adherence]) -> list[str]:
-    lines = [f"{'':<10}{'asked':>12}{'measured':>12}"]
-    for name, one in found.items():
-        verdict = "ok" if one.ok else "missed"
-        lines.append(f"{name:<10}{_shown(one.requested):>12}{_shown(one.measured):>12}  {verdict}")
+def _adherence_lines(piece: Delivered) -> list[str]:
+    lines = [f"{'':<10}{'asked':>12}{'found':>12}"]
+    for name, one in piece.adherence.items():
+        assert isinstance(one, dict), "adherence is plain data"
+        asked, measured = (summary.plain(one[key]) for key in ("requested", "measured"))
+        verdict = "ok" if one["ok"] else "missed"
+        lines.append(f"{name:<10}{asked:>12}{measured:>12}  {verdict}")
     return lines
-
-
-def _shown(value: float | int | str | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 
 def _print_indented(lines: list[str]) -> None:

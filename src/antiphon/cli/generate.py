@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,9 @@ def generate(
     negative: composing.Negative = None,
     continued: composing.Continue = None,
     melody: composing.Melody = None,
+    from_score: composing.FromScore = None,
+    loop_bars: composing.LoopBars = None,
+    candidates: composing.Candidates = None,
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same piece; else random.")
     ] = None,
@@ -60,6 +64,8 @@ def generate(
     top_k: composing.TopK = None,
     top_p: composing.TopP = None,
     guidance: composing.Guidance = None,
+    score_guidance: composing.ScoreGuidance = None,
+    adapter: composing.Adapter = None,
     precision: composing.PrecisionName = None,
     threads: composing.Threads = None,
     device: composing.Device = None,
@@ -79,16 +85,17 @@ def generate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was made, as JSON.")] = False,
 ) -> None:
-    """Compose a piece from a prompt: with a MusicGen checkpoint, or arranged and played by synth.
+    """Compose a piece from a prompt: with the small model in the package, or a MusicGen checkpoint.
 
-    The sound is measured; asked for and measured values are printed, and lie with model, prompt,
-    seed and settings in FILE and in the .json beside it.
+    The sound is measured and heard; asked for and measured values are printed, and lie with model,
+    prompt, seed and settings in FILE and in the .json beside it.
     """
     given = dict(locals())
     settings = console.start(context)
+    from antiphon.compose.choosing import candidates_of
     from antiphon.compose.delivery import deliver, deliver_growing, stream_pcm
     from antiphon.compose.forms import sidecar
-    from antiphon.compose.options import form_of, request_of, slug
+    from antiphon.compose.options import candidates_count, form_of, request_of, slug
     from antiphon.score import drawn_seed
 
     if seed is None:
@@ -106,30 +113,28 @@ def generate(
     if output is None:
         unused(name)
     form = form_of(name, options)
+    tries = candidates_of(request, candidates_count(options))
+    if stream and len(tries) > 1:
+        raise ConfigError(
+            "--candidates needs whole pieces to choose from, and --stream writes the first as it "
+            "comes; leave out one of them"
+        )
     files = {"output": name, "midi": midi, "score": score_file}
     files |= {} if to_stdout else {"output (its .json)": sidecar(name)}
-    for recording in ({"continue": continued}, {"melody": melody}):
-        check_apart(files | recording)
+    for taken in ({"continue": continued}, {"melody": melody}, {"from-score": from_score}):
+        check_apart(files | taken)
     for option, path in (("midi", midi), ("score", score_file)):
         if path is not None and not path.parent.is_dir():
             raise ConfigError(f"--{option} {str(path)!r}: there is no such folder; create it first")
     started = time.perf_counter()
-    composer = composing.load(
-        settings,
-        model,
-        model_size,
-        precision=precision,
-        threads=threads,
-        device=device,
-        compile_model=compile_model,
-    )
+    composer = composing.load(settings, given)
     loaded = time.perf_counter()
-    performance = composer.renderer.perform([request])
-    (plan,) = performance.plans
+    performance = composer.renderer.perform(tries)
+    plan = performance.plans[0]
     if plan.score is None and (midi or score_file):
         raise ConfigError(
             f"--{'midi' if midi else 'score'} needs a score, and the model composes sound without "
-            "one; expected --model synth"
+            "one; expected one that follows a score: the one in the package, or --model synth"
         )
     for line in understood_lines(prompt):
         console.note(line)
@@ -139,7 +144,7 @@ def generate(
         console.note(
             f"raw PCM: {kind}, {rate} Hz, {channels or composer.renderer.channels} channels"
         )
-    pace = composing.Pace(plan.samples, composer.sample_rate)
+    pace = composing.Pace(len(tries) * plan.samples, composer.sample_rate)
     with composing.shown_pace(pace) as tell:
         if to_stdout:
             stream_pcm(performance, sys.stdout.buffer, form, composer.sample_rate, tell)
@@ -165,13 +170,24 @@ def generate(
 def delivered_lines(delivered: Delivered) -> list[str]:
     """What was made, for people: asked for and measured, notes, where it lies."""
     lines = [f"{delivered.provenance['model']}, seed {delivered.seed}"]
-    for name, one in delivered.adherence.items():
-        assert isinstance(one, dict), "adherence is plain data"
-        asked, measured = one["requested"], one["measured"]
-        verdict = "ok" if one["ok"] else "missed"
-        lines.append(f"{name}: asked {asked}, measured {measured} ({verdict})")
+    if delivered.adherence:
+        lines.append(_obeyed(delivered.adherence))
     lines += [f"note: {note}" for note in delivered.notes]
     return [*lines, str(delivered.path)]
+
+
+def _obeyed(adherence: Mapping[str, object]) -> str:
+    """In one line how well it obeyed: what was kept, and what was measured instead of the rest."""
+    kept, missed = [], []
+    for name, one in adherence.items():
+        assert isinstance(one, dict), "adherence is plain data"
+        asked, measured = (summary.plain(one[key]) for key in ("requested", "measured"))
+        if one["ok"]:
+            kept.append(f"{name} {asked}" + (f" ({measured})" if measured != asked else ""))
+        else:
+            missed.append(f"{name} {asked}, measured {measured}")
+    said = f"kept {len(kept)} of {len(adherence)} wishes: {', '.join(kept) or 'none'}"
+    return f"{said}; missed: {'; '.join(missed)}" if missed else said
 
 
 def understood_lines(prompt: str) -> list[str]:

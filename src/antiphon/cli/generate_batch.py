@@ -69,10 +69,15 @@ def generate_batch(
     negative: composing.Negative = None,
     continued: composing.Continue = None,
     melody: composing.Melody = None,
+    from_score: composing.FromScore = None,
+    loop_bars: composing.LoopBars = None,
+    candidates: composing.Candidates = None,
     temperature: composing.Temperature = None,
     top_k: composing.TopK = None,
     top_p: composing.TopP = None,
     guidance: composing.Guidance = None,
+    score_guidance: composing.ScoreGuidance = None,
+    adapter: composing.Adapter = None,
     precision: composing.PrecisionName = None,
     threads: composing.Threads = None,
     device: composing.Device = None,
@@ -91,32 +96,26 @@ def generate_batch(
     the batch size; rows that fail are listed in failed.jsonl, and the others go on. Ctrl-C stops at
     once, and what is finished stays.
     """
-    defaults = composing.piece_options(locals())
+    given = dict(locals())
+    defaults = composing.piece_options(given)
     settings = console.start(context)
     from antiphon.compose.batch.prompt_files import read_rows
     from antiphon.compose.batch.running import BatchOptions, compose_batch
+    from antiphon.compose.composer import SYNTH
     from antiphon.compose.options import form_of, request_of
 
     rows = read_rows(prompts)[:limit]
     # What no row could take is a mistake of the command, not of its rows.
     request_of("", seed, defaults, settings.max_seconds)
     form_of(output_dir / "a.wav", defaults)
-    neural = composing.neural_model(model, model_size)
-    composer = composing.load(
-        settings,
-        model,
-        model_size,
-        precision=precision,
-        threads=threads,
-        device=device,
-        compile_model=compile_model,
-    )
+    named = composing.named_model(model, model_size)
+    composer = composing.load(settings, given)
     options = BatchOptions(
         defaults,
         seed,
-        _content(settings, neural),
+        _content(settings, named, adapter),
         # The synth plays piece after piece: together they would only be finished later.
-        batch_size or (1 if neural is None else _BATCH_SIZE),
+        batch_size or (1 if named == SYNTH else _BATCH_SIZE),
         retry_failed,
         settings.max_seconds,
     )
@@ -147,17 +146,19 @@ def generate_batch(
         raise typer.Exit(code if some_went_well else result.failures[0].exit_code)
 
 
-def _content(settings: Settings, model: str | None) -> str | None:
+def _content(settings: Settings, model: str | None, adapter: Path | None) -> str | None:
     """A checksum of what the model's folder holds; None for the synth."""
-    if model is None:
+    from antiphon.compose.composer import PACKAGED_NAME, SYNTH
+
+    if model == SYNTH:
         return None
     from antiphon.compose.batch.jobs import checksum_of_model
     from antiphon.compose.loading import GRAPHS
-    from antiphon.models import find
+    from antiphon.models.finding import find, packaged
     from antiphon.weights import FINGERPRINTS_NAME
 
-    folder = find(model, settings.models)
-    return checksum_of_model(folder, settings.cache / GRAPHS / FINGERPRINTS_NAME)
+    folder = packaged(PACKAGED_NAME) if model is None else find(model, settings.models)
+    return checksum_of_model(folder, adapter, settings.cache / GRAPHS / FINGERPRINTS_NAME)
 
 
 def _failure(prompts: Path, outcome: Outcome) -> str:

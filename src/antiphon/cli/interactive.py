@@ -51,10 +51,15 @@ def interactive(
     negative: composing.Negative = None,
     continued: composing.Continue = None,
     melody: composing.Melody = None,
+    from_score: composing.FromScore = None,
+    loop_bars: composing.LoopBars = None,
+    candidates: composing.Candidates = None,
     temperature: composing.Temperature = None,
     top_k: composing.TopK = None,
     top_p: composing.TopP = None,
     guidance: composing.Guidance = None,
+    score_guidance: composing.ScoreGuidance = None,
+    adapter: composing.Adapter = None,
     precision: composing.PrecisionName = None,
     threads: composing.Threads = None,
     device: composing.Device = None,
@@ -71,17 +76,10 @@ def interactive(
     The options below are what the session begins with. Each piece goes to a file of its own in the
     session's folder, with its description beside it and a line in history.jsonl.
     """
-    options = composing.piece_options(locals())
+    given = dict(locals())
+    options = composing.piece_options(given)
     settings = console.start(context)
-    composer = composing.load(
-        settings,
-        model,
-        model_size,
-        precision=precision,
-        threads=threads,
-        device=device,
-        compile_model=compile_model,
-    )
+    composer = composing.load(settings, given)
     if output_dir is None:
         output_dir = Path(f"antiphon-session-{datetime.now():%Y%m%d-%H%M%S}")
     if seed is None:

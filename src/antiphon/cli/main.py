@@ -28,6 +28,7 @@ from antiphon.cli import (
     data_corpus,
     demo,
     describe,
+    evaluate,
     generate,
     generate_batch,
     health,
@@ -91,6 +92,7 @@ data.data.command(short_help="What a composer would be fed.", epilog=data_corpus
 )
 app.add_typer(data.data)
 app.add_typer(train.train)
+app.add_typer(evaluate.evaluate)
 app.add_typer(models.models)
 app.add_typer(health.config)
 

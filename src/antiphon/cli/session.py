@@ -114,13 +114,14 @@ class Session:
     def accepted(self, asked: Asked) -> Performance:
         """The piece, ready to be played. Raises ConfigError for settings that the model cannot play
         or no file takes."""
-        from antiphon.compose.options import form_of, request_of
+        from antiphon.compose.choosing import candidates_of
+        from antiphon.compose.options import candidates_count, form_of, request_of
 
         renderer = self.composer.renderer
         form = form_of(Path(f"a.{asked.options.get('format', 'wav')}"), asked.options)
         form.fitted(renderer.sample_rate, renderer.channels)
         request = request_of(asked.prompt, asked.seed, asked.options, self.max_seconds)
-        return renderer.perform([request])
+        return renderer.perform(candidates_of(request, candidates_count(asked.options)))
 
     def _set(self, name: str, argument: str) -> None:
         from antiphon.compose.options import FLAGS, merged
@@ -186,8 +187,8 @@ class Session:
         path = self.folder / f"{number:03}-{slug(asked.prompt)}-{asked.seed}.{suffix}"
         for line in understood_lines(asked.prompt):
             console.note(line)
-        (plan,) = performance.plans
-        pace = composing.Pace(plan.samples, self.composer.sample_rate)
+        samples = sum(plan.samples for plan in performance.plans)
+        pace = composing.Pace(samples, self.composer.sample_rate)
         with composing.shown_pace(pace) as tell:
             form = form_of(path, asked.options)
             (delivered,) = deliver(self.composer, performance, [form], tell)

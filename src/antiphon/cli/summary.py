@@ -191,3 +191,10 @@ def _known(
 
 def _not_measured(reason: str | None) -> str:
     return f"not measurable: {reason}"
+
+
+def plain(value: object) -> str:
+    """A value that was asked for or measured, for people."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "nothing"}[value]
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

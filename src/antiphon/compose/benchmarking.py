@@ -63,7 +63,7 @@ def benchmark(
     on_stage(f"composing {seconds:g} s")
     first, spent = composed(model, seconds)
     on_stage("timing single steps")
-    (branches,) = model.branches(Request(PROMPT, seed=0), [PROMPT])
+    (branches,) = model.guidance(Request(PROMPT, seed=0), [PROMPT]).sections
     at = {str(position): step_ms(model.engine, branches, position) for position in STEP_POSITIONS}
     return Benchmark(
         model=folder.resolve().name,

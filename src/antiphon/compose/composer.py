@@ -24,14 +24,16 @@ from antiphon.score import Score, drawn_seed
 if TYPE_CHECKING:
     from antiphon.analysis import Adherence
     from antiphon.compose.loading import LoadOptions
+    from antiphon.description import Heard
     from antiphon.facts import Facts
 
+PACKAGED_NAME = "composer"
 SYNTH = "synth"  # the model's name for which the arranger and the synth answer
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """What was composed: the sound, what was asked and what is measured in it.
+    """What was composed: the sound, what was asked, and what is measured and heard in it.
 
     `provenance` holds model, revision, licence, settings, prompt, text, seed, sections, what was
     continued or followed, and version.
@@ -41,17 +43,23 @@ class Piece:
     seed: int
     requested: Mapping[str, object]
     facts: Facts
+    heard: Heard | None
     adherence: Mapping[str, Adherence]
     score: Score | None
     provenance: Mapping[str, object]
     notes: tuple[str, ...]
 
 
-class Composer:
-    """A model, loaded once, for many pieces."""
+Hear = Callable[["Path | Waveform", "Facts"], "Heard"]  # a trained listener, handed in
 
-    def __init__(self, renderer: Renderer) -> None:
+
+class Composer:
+    """A model, loaded once, for many pieces. With `hear` it judges by ear, too, what was asked for
+    and cannot be measured: genre and drums."""
+
+    def __init__(self, renderer: Renderer, hear: Hear | None = None) -> None:
         self.renderer = renderer
+        self.hear = hear
 
     @property
     def sample_rate(self) -> int:
@@ -100,12 +108,14 @@ class Composer:
         from antiphon.analysis import adherence, measure
 
         facts = measure(waveform)
+        heard = None if self.hear is None else self.hear(waveform, facts)
         return Piece(
             waveform=waveform,
             seed=plan.request.seed,
             requested=plan.wishes.to_dict(),
             facts=facts,
-            adherence=adherence(plan.wishes, facts),
+            heard=heard,
+            adherence=adherence(plan.wishes, facts, heard),
             score=plan.score,
             provenance=self.provenance(plan),
             notes=plan.notes,
@@ -150,19 +160,21 @@ def load_composer(
     *,
     models: Path | None = None,
     on_layer: Callable[[int, int], None] = lambda done, total: None,
+    hear: Hear | None = None,
 ) -> Composer:
-    """A composer: a MusicGen checkpoint by its folder or hub name; None or "synth" for the arranger
-    and the built-in instruments.
+    """A composer: the one in the package; a MusicGen checkpoint by its folder or hub name; or
+    "synth", the arranger and the built-in instruments.
 
     `models` is where models lie (None: the setting). A checkpoint is prepared when it is met first:
     `on_layer` is told how many layers of how many are. Raises ModelMissingError for a model that is
     not here, ModelError for one that cannot be loaded or is of another kind.
     """
-    if spec is None or str(spec) == SYNTH:
+    if spec is not None and str(spec) == SYNTH:
         from antiphon.compose.synth_renderer import Synth
 
-        return Composer(Synth())
+        return Composer(Synth(), hear)
     from antiphon.compose.loading import LoadOptions, load_musicgen
-    from antiphon.models import find
+    from antiphon.models.finding import find, packaged
 
-    return Composer(load_musicgen(find(spec, models), options or LoadOptions(), on_layer=on_layer))
+    folder = packaged(PACKAGED_NAME) if spec is None else find(spec, models)
+    return Composer(load_musicgen(folder, options or LoadOptions(), on_layer=on_layer), hear)

@@ -24,8 +24,8 @@ class ConfigValues:
         self.where = where
 
     @classmethod
-    def load(cls, folder: Path) -> ConfigValues:
-        path = folder / CONFIG_NAME
+    def load(cls, folder: Path, name: str = CONFIG_NAME) -> ConfigValues:
+        path = folder / name
         if not folder.is_dir():
             raise ModelError(f"{folder} is no folder; expected a MusicGen checkpoint folder")
         if not path.is_file():
@@ -34,7 +34,7 @@ class ConfigValues:
                 f"{folder} has the layout of audiocraft, pickles that may run code when they are "
                 f"loaded; 'antiphon convert {folder}' makes a safe checkpoint of it"
                 if audiocraft
-                else f"{folder} has no {CONFIG_NAME}; expected a MusicGen checkpoint folder"
+                else f"{folder} has no {name}; expected a MusicGen checkpoint folder"
             )
         try:
             with path.open("rb") as file:

@@ -6,6 +6,7 @@ Memory does not grow with the length of a piece, but for a recording that is con
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -16,10 +17,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from antiphon.analysis import adherence, measure
 from antiphon.analysis.level import LevelMeter
 from antiphon.audio import FloatArray, Resampler, growing, with_channels, write
 from antiphon.audio.stream import BLOCK_FRAMES
+from antiphon.compose.choosing import Candidate, Judgement, choose, judge, said_of
 from antiphon.compose.composer import Composer
 from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.requests import Performance, Plan
@@ -28,6 +29,7 @@ from antiphon.files import atomic_write, storage_error
 from antiphon.score import Score
 
 PEAK_DBTP = -1.0  # what a piece may reach after its level was changed (EBU R 128)
+_LOOP_EDGE_SECONDS = 0.1
 _COMMENT_BYTES = 2_000  # libsndfile reads no longer one in WAV, and no Opus file with 50 kB
 
 
@@ -44,6 +46,7 @@ class Delivered:
     score: Score | None
     provenance: Mapping[str, object]
     notes: tuple[str, ...]
+    candidates: tuple[Candidate, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """Plain data under the names of the JSON output."""
@@ -51,6 +54,7 @@ class Delivered:
             "path": str(self.path),
             "score": None if self.score is None else json.loads(self.score.to_json()),
             "notes": list(self.notes),
+            "candidates": [asdict(one) for one in self.candidates],
         }
 
 
@@ -70,11 +74,15 @@ def deliver(
     """Play what `composer` has planned and write each piece, with its sidecar, in its form;
     `on_samples` is told of every block how long it is.
 
-    Everything that can be refused is refused before anything is computed. A file appears whole or
-    not at all. Raises ConfigError, EngineError, StorageError (DiskFullError).
+    There may be several plans for each form, one after the other: of these candidates the best is
+    written. Everything that can be refused is refused before anything is computed. A file appears
+    whole or not at all. Raises ConfigError, EngineError, StorageError (DiskFullError).
     """
     renderer = composer.renderer
-    forms = [form.fitted(renderer.sample_rate, renderer.channels) for form in forms]
+    count = len(performance.plans) // len(forms)
+    assert count * len(forms) == len(performance.plans), "as many candidates for each"
+    fitted = [form.fitted(renderer.sample_rate, renderer.channels) for form in forms]
+    forms = [form for form in fitted for _ in range(count)]
     with ExitStack() as stack:
         spools = [
             stack.enter_context(
@@ -86,9 +94,10 @@ def deliver(
             spools[block.item].add(block.samples)
             if on_samples:
                 on_samples(block.samples.shape[1])
+        written = list(zip(performance.plans, forms, spools, strict=True))
         return tuple(
-            _finished(composer, plan, form, spool)
-            for plan, form, spool in zip(performance.plans, forms, spools, strict=True)
+            _finished(composer, written[first : first + count])
+            for first in range(0, len(written), count)
         )
 
 
@@ -124,7 +133,7 @@ def deliver_growing(
             clipped += int((np.abs(samples) > 1.0).sum()) if form.bit_depth != 32 else 0
             add(samples)
     notes = (f"{clipped} samples were beyond full scale and are clipped",) if clipped else ()
-    return _delivered(plan, form.path, provenance, notes)
+    return _delivered(composer, plan, form, notes)
 
 
 def stream_pcm(
@@ -220,21 +229,51 @@ class _Spool:
             raise storage_error("write", self._path, error) from error
 
 
-def _finished(composer: Composer, plan: Plan, form: Form, spool: _Spool) -> Delivered:
+def _finished(composer: Composer, candidates: Sequence[tuple[Plan, Form, _Spool]]) -> Delivered:
+    """The best of some candidates for one file, written."""
+    if len(candidates) == 1:
+        ((plan, form, spool),) = candidates
+        notes = _write(composer, plan, form, spool, form.path)
+        return _delivered(composer, plan, form, notes)
+    judged = []
+    place = candidates[0][1].path
+    with tempfile.TemporaryDirectory(prefix=f".{place.stem}-", dir=place.parent) as folder:
+        for number, (plan, form, spool) in enumerate(candidates):
+            path = Path(folder) / f"{number}{place.suffix}"
+            notes = _write(composer, plan, form, spool, path)
+            judged.append((judge(composer, plan, path, form.loudness_lufs), plan, path, notes))
+        best = choose([judgement for judgement, *_ in judged])
+        judgement, plan, path, notes = judged[best]
+        os.replace(path, place)
+    found = tuple(
+        Candidate(plan.request.seed, one.kept, len(one.adherence), number == best)
+        for number, (one, plan, *_) in enumerate(judged)
+    )
+    return _told(composer, judged[best][1], place, judgement, notes, found)
+
+
+def _write(
+    composer: Composer, plan: Plan, form: Form, spool: _Spool, path: Path
+) -> tuple[str, ...]:
+    """Write one piece to `path`; what is to be said of it."""
     assert spool.samples == plan.samples, f"{spool.samples} samples of {plan.samples} planned"
     gain, notes = _gain(form, spool)
     provenance = composer.provenance(plan)
     rate = composer.renderer.sample_rate
     scaled = (block * np.float32(gain) for block in spool.blocks())
+    if plan.loop is not None and form.sample_rate not in (None, rate):
+        formed = _formed_loop(scaled, form, rate, plan.samples)
+    else:
+        formed = _formed(scaled, form, rate)
     write(
-        form.path,
-        _formed(scaled, form, rate),
+        path,
+        formed,
         sample_rate=form.sample_rate or rate,
         format=form.format,
         bit_depth=form.bit_depth,
         metadata=_metadata(plan, provenance),
     )
-    return _delivered(plan, form.path, provenance, notes)
+    return notes
 
 
 def _gain(form: Form, spool: _Spool) -> tuple[float, tuple[str, ...]]:
@@ -274,6 +313,20 @@ def _formed(blocks: Iterator[FloatArray], form: Form, sample_rate: int) -> Itera
         yield resampler.flush()
 
 
+def _formed_loop(
+    blocks: Iterator[FloatArray], form: Form, sample_rate: int, samples: int
+) -> Iterator[FloatArray]:
+    """The same of a loop of `samples`: what is before its beginning is its end, and its beginning
+    follows it; a rate changed without these would click at the seam."""
+    whole = np.concatenate(list(blocks), axis=1)
+    rate = form.sample_rate or sample_rate
+    edge = min(round(_LOOP_EDGE_SECONDS * sample_rate), samples)
+    around = np.concatenate([whole[:, samples - edge :], whole, whole[:, :edge]], axis=1)
+    found = np.concatenate(list(_formed(iter([around]), form, sample_rate)), axis=1)
+    start = round(edge * rate / sample_rate)
+    yield found[:, start : start + round(samples * rate / sample_rate)]
+
+
 def _spoken(
     performance: Performance, on_samples: Callable[[int], None] | None
 ) -> Iterator[FloatArray]:
@@ -305,12 +358,21 @@ def _shortened(value: object, length: int) -> object:
     return value
 
 
-def _delivered(
-    plan: Plan, path: Path, provenance: Mapping[str, object], notes: tuple[str, ...]
+def _delivered(composer: Composer, plan: Plan, form: Form, notes: tuple[str, ...]) -> Delivered:
+    judgement = judge(composer, plan, form.path, form.loudness_lufs)
+    return _told(composer, plan, form.path, judgement, notes)
+
+
+def _told(
+    composer: Composer,
+    plan: Plan,
+    path: Path,
+    judgement: Judgement,
+    notes: tuple[str, ...],
+    candidates: tuple[Candidate, ...] = (),
 ) -> Delivered:
-    """Measure what was written, and write the sidecar."""
-    facts = measure(path)
-    judged = adherence(plan.wishes, facts)
+    """What was written, with its sidecar."""
+    facts = judgement.facts
     delivered = Delivered(
         path=path,
         seconds=facts.duration_seconds,
@@ -322,11 +384,13 @@ def _delivered(
             "metre": facts.metre.beats_per_bar,
             "duration": facts.duration_seconds,
             "loudness": facts.loudness.integrated_lufs,
+            **judgement.heard_values,
         },
-        adherence={name: asdict(one) for name, one in judged.items()},
+        adherence={name: asdict(one) for name, one in judgement.adherence.items()},
         score=plan.score,
-        provenance=provenance,
-        notes=(*plan.notes, *notes),
+        provenance=composer.provenance(plan),
+        notes=(*plan.notes, *notes, *said_of(judgement, plan, candidates)),
+        candidates=candidates,
     )
     write_sidecar(delivered)
     return delivered

@@ -5,8 +5,8 @@ I items, K codebooks, F code frames, S steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,17 +14,31 @@ from antiphon.compose.engines import Branch, DecoderEngine
 from antiphon.compose.patterns import Codes, Pattern
 from antiphon.compose.sampling import Sampling
 from antiphon.compose.windows import Window
+from antiphon.weights import Float32
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
     """One piece to write: its windows, for each section its branches, the codes there are already
-    [K, F], and the numbers it draws from."""
+    [K, F], and the numbers it draws from.
+
+    `score` gives what the score adds to the embedding of so many steps of a window [S, D]; it is
+    heard in the last branch.
+    """
 
     windows: tuple[Window, ...]
     sections: tuple[tuple[Branch, ...], ...]
     known: Codes
     draws: np.random.Generator
+    score: Callable[[Window, int], Float32] | None = None
+
+    def branches(self, window: Window, steps: int) -> tuple[Branch, ...]:
+        """What is conditioned on in a window."""
+        branches = self.sections[window.section]
+        if self.score is None:
+            return branches
+        *others, last = branches
+        return (*others, replace(last, added=self.score(window, steps)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +121,10 @@ def _write_window(
         fixed[i, :, : layout.steps] = layout.interleave(context, empty)
         free[i, :, : layout.steps] = layout.valid & (layout.frame_of >= shown)
 
-    branches = [item.sections[w.section] for item, w in zip(items, windows, strict=True)]
+    branches = [
+        item.branches(window, layout.steps)
+        for item, window, layout in zip(items, windows, layouts, strict=True)
+    ]
     session = engine.begin(branches, weights, sampling, steps)
     column = np.full((len(items), codebooks), empty)
     if shown:

@@ -7,16 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon import settings, threads
+from antiphon.arrange import arrange
 from antiphon.compose.checkpoint import CodecConfig, MusicGenConfig, read_config
-from antiphon.compose.codecs import StereoCodec
+from antiphon.compose.codecs import AudioCodec, StereoCodec
 from antiphon.compose.codecs.opening import open_codec
+from antiphon.compose.config_values import ConfigValues
 from antiphon.compose.conversion.exported import Exported, open_exported, read_exported
-from antiphon.compose.engines import DecoderEngine
+from antiphon.compose.engines import Branch, DecoderEngine
 from antiphon.compose.musicgen import MusicGen
+from antiphon.compose.score_adapter import ScoreAdapter
+from antiphon.compose.score_frames import score_frames
 from antiphon.compose.text import TextEncoder, load_text_encoder
+from antiphon.compose.windows import WINDOW_SECONDS
+from antiphon.controls import Controls
 from antiphon.errors import ConfigError, DependencyError, ModelError
 from antiphon.graphs import PRECISIONS, Precision
-from antiphon.weights import FINGERPRINTS_NAME, Weights, fingerprint, weight_files
+from antiphon.weights import FINGERPRINTS_NAME, Float32, Weights, fingerprint, weight_files
 
 _THREADS_PER_CORE = 4  # more only wait for each other
 GRAPHS = "graphs"  # the folder of prepared models in the cache
@@ -24,17 +30,23 @@ _USUAL_PROMPTS = (
     "upbeat jazz with saxophone and drums",
     "a sad slow piano piece. bpm: 72.0. key: a minor",
 )  # by which an 8-bit cache is calibrated
+_USUAL_WISHES = Controls(duration_seconds=10.0)
+_LEAST_WINDOW_SECONDS = 4.0
+ADAPTER_NAME = "adapter"  # the folder of a checkpoint's own score adapter
+GENERATION_NAME = "generation_config.json"
 
 
 @dataclass(frozen=True)
 class LoadOptions:
     """How a checkpoint is loaded. None leaves it to the machine: 8-bit on a processor, fp16 on a
-    GPU, as many threads as `threads.model_threads` says."""
+    GPU, as many threads as `threads.model_threads` says. `adapter` is the folder of a score
+    adapter; None: the checkpoint's own, if it has one."""
 
     precision: str | None = None
     threads: int | None = None
     device: str | None = None
     compile: bool = False
+    adapter: Path | None = None
 
 
 def load_musicgen(
@@ -52,15 +64,17 @@ def load_musicgen(
     """
     config = read_config(folder)
     count = _thread_count(options.threads)
+    adapter = _adapter(folder, options.adapter)
     exported = read_exported(folder)
     if exported is not None:
-        return _exported(folder, exported, config, options, count)
+        return _exported(folder, exported, config, options, count, adapter)
     cache = (cache or settings.load().cache) / GRAPHS
     # First what is small: it is refused before anything large is prepared.
     _require_codebooks(config)
     codec = open_codec(folder, cache=cache)
+    _require_fitting(adapter, config, codec)
     if options.device in (None, "cpu"):
-        language = _on_processor(folder, config, options, cache, count, on_layer)
+        language = _on_processor(folder, config, options, cache, count, on_layer, adapter)
     else:
         language = _on_torch(folder, config, options)
     used = {
@@ -69,13 +83,18 @@ def load_musicgen(
         "compile": options.compile,
         "threads": count,
     }
-    return MusicGen(
-        folder.resolve().name, folder, config, language.text, language.engine, codec, used
-    )
+    seconds = _window_seconds(folder, codec.frame_rate)
+    parts = (language.text, language.engine, codec)
+    return MusicGen(folder.resolve().name, folder, config, *parts, used, seconds, adapter)
 
 
 def _exported(
-    folder: Path, exported: Exported, config: MusicGenConfig, options: LoadOptions, count: int
+    folder: Path,
+    exported: Exported,
+    config: MusicGenConfig,
+    options: LoadOptions,
+    count: int,
+    adapter: ScoreAdapter | None,
 ) -> MusicGen:
     parts = open_exported(
         folder,
@@ -88,7 +107,42 @@ def _exported(
     )
     codec = StereoCodec(parts.codec) if config.decoder.channels == 2 else parts.codec
     used = {"precision": exported.precision, "device": "cpu", "compile": False, "threads": count}
-    return MusicGen(folder.resolve().name, folder, config, parts.text, parts.engine, codec, used)
+    _require_fitting(adapter, config, codec)
+    seconds = _window_seconds(folder, codec.frame_rate)
+    made = (parts.text, parts.engine, codec)
+    return MusicGen(folder.resolve().name, folder, config, *made, used, seconds, adapter)
+
+
+def _adapter(folder: Path, named: Path | None) -> ScoreAdapter | None:
+    place = named or folder / ADAPTER_NAME
+    if named is None and not place.is_dir():
+        return None
+    return ScoreAdapter.load(place)
+
+
+def _require_fitting(
+    adapter: ScoreAdapter | None, config: MusicGenConfig, codec: AudioCodec
+) -> None:
+    """Raise ModelError for a score adapter of another decoder or codec."""
+    if adapter is None:
+        return
+    found = adapter.config
+    if (found.width, found.frame_rate) != (config.decoder.width, codec.frame_rate):
+        raise ModelError(
+            f"the score adapter is for a decoder of width {found.width} on {found.frame_rate} "
+            f"frames a second; expected {config.decoder.width} and {codec.frame_rate}: one that "
+            "was trained for this checkpoint ('antiphon train composer' with model.tune=adapter)"
+        )
+
+
+def _window_seconds(folder: Path, frame_rate: int) -> float:
+    """How long a piece the decoder was trained on: its generation_config.json says so in steps."""
+    path = folder / GENERATION_NAME
+    if not path.is_file():
+        return WINDOW_SECONDS
+    steps = ConfigValues.load(folder, GENERATION_NAME).get("max_length", int, 0)
+    seconds = steps / frame_rate
+    return min(seconds, WINDOW_SECONDS) if seconds >= _LEAST_WINDOW_SECONDS else WINDOW_SECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +161,7 @@ def _on_processor(
     cache: Path,
     count: int,
     on_layer: Callable[[int, int], None],
+    adapter: ScoreAdapter | None,
 ) -> _Language:
     if options.compile:
         raise ConfigError(
@@ -121,6 +176,8 @@ def _on_processor(
     with Weights(files) as weights:
         weights.require(_shapes_but_the_text_encoders(config))
         content = fingerprint(files, cache / FINGERPRINTS_NAME)
+        if adapter is not None:  # by which the cache is calibrated, too
+            content += adapter.checksum
         engine = prepare_decoder(
             weights,
             config,
@@ -128,10 +185,20 @@ def _on_processor(
             cache=cache,
             content=content,
             threads=count,
-            texts=lambda: [text.encode(prompt) for prompt in _USUAL_PROMPTS],
+            usual=lambda: [_usual(text.encode(prompt), adapter) for prompt in _USUAL_PROMPTS],
             on_layer=on_layer,
         )
     return _Language(text, engine, precision)
+
+
+def _usual(text: Float32, adapter: ScoreAdapter | None) -> Branch:
+    if adapter is None:
+        return Branch(text)
+    from antiphon.compose.engines.onnx_preparing import CALIBRATION_STEPS
+
+    rate = adapter.config.frame_rate
+    frames = score_frames(arrange(_USUAL_WISHES, 0), rate, CALIBRATION_STEPS)
+    return Branch(text, added=adapter.extra(frames, CALIBRATION_STEPS))
 
 
 def _on_torch(folder: Path, config: MusicGenConfig, options: LoadOptions) -> _Language:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from antiphon.compose.own_scores import read_score
 from antiphon.compose.requests import Request, Section
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import OPTION_NAMES, Controls, number, whole_number
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
 Options = Mapping[str, object]
 
 RECORDINGS = ("continue", "melody")
+FILES = (*RECORDINGS, "from_score")
 FLAGS = ("intro", "ending")
-LENGTHS = ("duration", "bars", "sections")  # a piece has one of them
-_SAMPLING = ("temperature", "top_k", "top_p", "guidance")
+LENGTHS = ("duration", "bars", "sections", "loop_bars")  # a piece has one of them
+_SAMPLING = ("temperature", "top_k", "top_p", "guidance", "score_guidance")
 _FORM = ("format", "sample_rate", "bit_depth", "channels", "loudness", "fade_out")
-NAMES = (*OPTION_NAMES, "section", "negative", *RECORDINGS, *_SAMPLING, *_FORM)
+_CHOOSING = ("candidates",)
+NAMES = (
+    *OPTION_NAMES, "section", "negative", *FILES, "loop_bars", *_CHOOSING, *_SAMPLING, *_FORM
+)  # fmt: skip
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _SLUG_WORDS, _SLUG_LETTERS = 6, 60
 
@@ -57,6 +62,8 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
         _sections(options),
         None if continued is None else continued.waveform,
         None if melody is None else melody.waveform,
+        None if (path := _text(options, "from_score")) is None else read_score(Path(path)),
+        whole_number(options, "loop_bars"),
         damage=tuple(
             f"{options[name]}: {problem}"
             for name, found in zip(RECORDINGS, (continued, melody), strict=True)
@@ -64,6 +71,11 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
             for problem in found.damage.problems
         ),
     )
+
+
+def candidates_count(options: Options) -> int:
+    """How many candidates there are for a piece. Raises ConfigError for what is no number."""
+    return whole_number(options, "candidates") or 1
 
 
 def form_of(path: Path, options: Options) -> Form:
@@ -114,6 +126,7 @@ def _sampling(options: Options) -> Sampling:
         whole_number(options, "top_k"),
         usual.top_p if top_p is None else top_p,
         usual.guidance if guidance is None else guidance,
+        number(options, "score_guidance"),
     )
 
 

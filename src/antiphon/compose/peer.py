@@ -41,7 +41,7 @@ def against_transformers(
     count = options.threads or threads.model_threads()
     torch.set_num_threads(count)
     model = load_musicgen(folder, options)
-    (branches,) = model.branches(Request(PROMPT, seed=0), [PROMPT])
+    (branches,) = model.guidance(Request(PROMPT, seed=0), [PROMPT]).sections
     on_stage("loading it with transformers")
     peer = AutoModelForTextToWaveform.from_pretrained(folder, dtype=torch.float32).eval()
     result: dict[str, object] = {"name": "transformers fp32", "threads": count}

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from antiphon.audio import FloatArray, Waveform
 from antiphon.compose.sampling import Sampling
-from antiphon.controls import Controls
+from antiphon.controls import MAX_BARS, Controls
 from antiphon.errors import ConfigError
 from antiphon.score import Score
 
@@ -31,8 +31,9 @@ class Request:
 
     `controls` are the wishes beside the prompt, `negative` a prompt to keep away from. `sections`
     follow each other; before the first, the prompt itself holds. `continuation` is what the piece
-    begins with: its length counts. `melody` is followed by checkpoints that can. `damage` is what
-    was wrong with these recordings, for people.
+    begins with: its length counts. `melody` is followed by checkpoints that can. `score` is played
+    in place of one that is arranged. `loop_bars` makes a loop of so many bars. `damage` is what was
+    wrong with these recordings, for people.
     """
 
     prompt: str
@@ -43,6 +44,8 @@ class Request:
     sections: tuple[Section, ...] = ()
     continuation: Waveform | None = None
     melody: Waveform | None = None
+    score: Score | None = None
+    loop_bars: int | None = None
     damage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -57,6 +60,17 @@ class Request:
                     "the first"
                 )
             before = section.start_seconds
+        if self.loop_bars is not None and not 1 <= self.loop_bars <= MAX_BARS:
+            raise ConfigError(f"loop bars is {self.loop_bars}; expected 1 to {MAX_BARS}")
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop within `played_samples`: it begins after `lead_samples`, of what its end sounds like,
+    and what follows it is how it begins."""
+
+    lead_samples: int
+    played_samples: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +79,8 @@ class Plan:
 
     `samples` of sound, exactly; `wishes` are the controls and what the prompt was understood to
     say; `text` is what the model reads first, None where no model reads, `sections` what it reads
-    after that; `notes` are for the user. Pieces of one `group` can be played side by side.
+    after that; `notes` are for the user. Pieces of one `group` can be played side by side. A `loop`
+    is a part of what is played.
     """
 
     request: Request
@@ -76,6 +91,12 @@ class Plan:
     notes: tuple[str, ...]
     sections: tuple[Section, ...] = ()
     group: object = None
+    loop: Loop | None = None
+
+    @property
+    def played_samples(self) -> int:
+        """As many as are played, of which a loop gives out a part."""
+        return self.samples if self.loop is None else self.loop.played_samples
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,18 +24,22 @@ class Sampling:
 
     `temperature` 0 takes the likeliest code; `top_k` 0 and `top_p` 1 leave all in, a `top_k` of
     None is 250, or all where a codebook has fewer entries; `guidance` is the weight of the prompt
-    against no prompt (Ho & Salimans 2022): 0 ignores it, 1 leaves guidance out. Raises ConfigError
-    for values that make no sense.
+    against no prompt (Ho & Salimans 2022): 0 ignores it, 1 leaves guidance out. `score_guidance` is
+    the same for a score against none; None: as `guidance`. Raises ConfigError for values that make
+    no sense.
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float = 1.0
     guidance: float = 3.0
+    score_guidance: float | None = None
 
     def __post_init__(self) -> None:
         _require("temperature", self.temperature, 0.0, MAX_TEMPERATURE)
         _require("guidance", self.guidance, 0.0, MAX_GUIDANCE)
+        if self.score_guidance is not None:
+            _require("score guidance", self.score_guidance, 0.0, MAX_GUIDANCE)
         if not 0.0 < self.top_p <= 1.0:  # so written that NaN fails too
             raise ConfigError(
                 f"top-p is {self.top_p:g}; expected more than 0, up to 1 (1 leaves all in)"

@@ -7,6 +7,7 @@ Letters: F code frames, W numbers of a frame, S steps, H hidden, D the decoder's
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,6 +88,14 @@ class ScoreAdapter:
         with Weights((path,)) as weights:
             weights.require(config.shapes())
             return cls(config, {name: weights.read(name) for name in config.shapes()})
+
+    @property
+    def checksum(self) -> str:
+        """Of its weights."""
+        digest = hashlib.sha256()
+        for name in sorted(self._tensors):
+            digest.update(self._tensors[name].tobytes())
+        return digest.hexdigest()
 
     def extra(self, frames: NDArray[np.float32], steps: int) -> Float32:
         """Score frames [F, W] -> what is added to the embedding of `steps` steps, [S, D]."""

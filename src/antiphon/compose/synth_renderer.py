@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from antiphon.arrange import arrange
 from antiphon.audio.stream import BLOCK_FRAMES
-from antiphon.compose.prompt import combine
-from antiphon.compose.requests import Block, Plan, Request, with_length
+from antiphon.compose.arranging import arranged
+from antiphon.compose.looping import LoopCut
+from antiphon.compose.requests import Block, Plan, Request
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.understanding import understand
 from antiphon.errors import ConfigError
 from antiphon.synth import fit_length, render
 
@@ -43,9 +42,11 @@ class SynthPerformance:
         for item, plan in enumerate(self.plans):
             assert plan.score is not None, "a synth piece without a score"
             waveform = render(plan.score, sample_rate=SAMPLE_RATE)
-            waveform = fit_length(waveform, plan.samples / SAMPLE_RATE)
+            samples = fit_length(waveform, plan.played_samples / SAMPLE_RATE).samples
+            if plan.loop is not None:
+                samples = LoopCut(plan.loop, plan.samples, SAMPLE_RATE).take(samples)
             for start in range(0, plan.samples, BLOCK_FRAMES):
-                yield Block(item, waveform.samples[:, start : start + BLOCK_FRAMES])
+                yield Block(item, samples[:, start : start + BLOCK_FRAMES])
 
 
 def _plan(request: Request) -> Plan:
@@ -55,21 +56,22 @@ def _plan(request: Request) -> Plan:
         ("--negative", request.negative),
         ("--section", request.sections or None),
         (
-            "--temperature, --top-k, --top-p or --guidance",
+            "--temperature, --top-k, --top-p, --guidance or --score-guidance",
             None if request.sampling == Sampling() else request.sampling,
         ),
     ):
         if given is not None:
             raise ConfigError(
-                f"{name} needs a neural model, and none is named; expected --model FOLDER, a "
-                "MusicGen checkpoint"
+                f"{name} needs a neural model, and the synth is none; expected another --model, "
+                "or none for the one in the package"
             )
-    understood = understand(request.prompt)
-    combined = combine(request.controls.to_dict(), understood)
-    wishes = with_length(combined.controls)
-    score = arrange(wishes, request.seed)
-    seconds = wishes.duration_seconds or score.duration_seconds
-    notes = [*understood.notes, *combined.contradictions]
-    if understood.unknown:
-        notes.append(f"not understood by the arranger: {', '.join(understood.unknown)}")
-    return Plan(request, round(seconds * SAMPLE_RATE), wishes, None, score, tuple(notes))
+    piece = arranged(request)
+    return Plan(
+        request,
+        round(piece.seconds * SAMPLE_RATE),
+        piece.wishes,
+        None,
+        piece.score,
+        piece.notes,
+        loop=piece.loop(SAMPLE_RATE),
+    )

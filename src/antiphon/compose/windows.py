@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 WINDOW_SECONDS = 30.0  # what the published checkpoints were trained on
-STRIDE_SECONDS = 18.0  # of each window, what is new; the rest is context
+STRIDE_SHARE = 0.6  # of each window, what is new; the rest is context
 
 
 @dataclass(frozen=True)

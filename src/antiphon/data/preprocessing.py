@@ -11,7 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.audio import read, with_channels
+from antiphon.compose.checkpoint import read_codec_config
 from antiphon.compose.codecs import AudioCodec
+from antiphon.compose.codecs.magnitude import magnitude_checksum
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.score_frames import VERSION as SCORE_FRAMES
 from antiphon.compose.score_frames import WIDTH, score_frames
@@ -239,16 +242,24 @@ def _text_encoder_of(coding: Coding) -> tuple[TextEncoderIdentity | None, object
     return identity, [dataclasses.asdict(identity), tokenizer_checksum(folder, cache)]
 
 
-def checksum_of(codec: Path, cache: Path) -> str:
-    """What tells a codec from others: the hash of its files. Raises ModelError, StorageError."""
-    return fingerprint(weight_files(codec), cache / FINGERPRINTS_NAME)
+def checksum_of(folder: Path, cache: Path) -> str:
+    """What tells a model from others: the hash of its files. Raises ModelError, StorageError."""
+    return fingerprint(weight_files(folder), cache / FINGERPRINTS_NAME)
+
+
+def codec_checksum(folder: Path, cache: Path) -> str:
+    """What tells a codec from others: the hash of its files, and of a magnitude codec that of its
+    values, in whatever file and precision they lie. Raises ModelError, StorageError."""
+    if isinstance(read_codec_config(folder), MagnitudeConfig):
+        return magnitude_checksum(folder)
+    return checksum_of(folder, cache)
 
 
 def _identity(coding: Coding, codec: AudioCodec, scored: bool) -> CodecIdentity:
     if codec.codebook_size > 1 << 16:
         raise EngineError(f"codes run to {codec.codebook_size}; a shard holds numbers of 16 bits")
     return CodecIdentity(
-        checksum_of(coding.codec, coding.cache),
+        codec_checksum(coding.codec, coding.cache),
         coding.codec.resolve().name,
         codec.sample_rate,
         codec.channels,

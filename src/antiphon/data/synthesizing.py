@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,7 @@ from antiphon.data.manifest import Clip, Split, relative_path, write_manifest
 from antiphon.data.not_music import LOWEST_RATE, drawn_kind, not_music
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
 from antiphon.data.sounds.espeak import Espeak, find_espeak
+from antiphon.data.tunes import opening_chords, tune_split
 from antiphon.data.varying import (
     VARIATIONS,
     Form,
@@ -49,12 +51,18 @@ MAX_SECONDS = 600.0
 _SHORT_SECONDS = 12.0
 _FOLDER_SIZE = 1000  # pieces in one folder
 _SPLITS: dict[int, Split] = {7: "validation", 17: "test"}  # of every 20 pieces, the rest train
-_RECIPE_VERSION = 2  # goes into every key: raise it when a seed gives another piece
+_RECIPE_VERSION = 3  # goes into every key: raise it when a seed gives another piece
 
 # How often a piece is drawn with what; the rest is left to the arranger.
 _WALTZES, _WITHOUT_DRUMS, _REFUSALS, _WISHES = 0.15, 0.35, 0.1, 0.3
 _STRONG_WISHES = 0.7
 _MOODS, _ENERGIES, _INTROS, _ENDINGS = 0.5, 0.6, 0.2, 0.2
+# A piece for composers goes on beyond its sound, by so much of it at most, and one with an ending
+# comes to it earlier: else its tempo would be one of the few whose bars fill the length.
+_LONGEST, _EARLIEST = 2.5, 0.75
+_ANY_TEMPO = 0.15
+_ANY_TEMPO_BPM = (50.0, 190.0)
+_LATEST_SECONDS = 0.3  # before the end of the sound: what begins later is not heard
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,9 @@ class Recipe:
 
     Pieces last `seconds` exactly. `genres` are drawn from evenly, and for each piece one of
     `renderers`; FluidSynth draws one of the `soundfonts`, or takes this machine's own. `variation`
-    is how far the sounds differ from each other: `light` for models that compose, `strong`, with
-    thinned bands and bad recordings, for models that listen. The share `not_music` of the pieces
+    is how far the sounds differ from each other: `light` for models that compose, of all tempi,
+    held out by their opening chords; `strong`, with thinned bands and bad recordings, for models
+    that listen. The share `not_music` of the pieces
     is no music; the others are what they are without it.
     """
 
@@ -140,15 +149,9 @@ def synthesize(recipe: Recipe, folder: Path, options: RunOptions) -> Result:
     work = _Playing(recipe, folder, espeak)
     result = run_items(items, work, folder / LEDGER_NAME, options, still_there)
     if result.is_complete:
-        # By number again: an earlier version may have written the ledger, with other splits, and
-        # without a word on what is music.
         clips = [
-            replace(
-                read_json(Clip, write_json(outcome.record), "ledger"),
-                split=piece_split(item.payload),
-                music=is_music(recipe, item.payload),
-            )
-            for item, outcome in zip(items, result.outcomes, strict=True)
+            read_json(Clip, write_json(outcome.record), "ledger")
+            for outcome in result.outcomes
             if outcome is not None and outcome.record is not None
         ]
         write_manifest(folder / MANIFEST_NAME, clips)
@@ -192,6 +195,12 @@ def piece_split(number: int) -> Split:
     return _SPLITS.get(number % 20, "train")
 
 
+def _tune(score: Score) -> str:
+    """What pieces with its opening chords have in common, and must not be torn apart by splits."""
+    digest = hashlib.blake2b(opening_chords(score).encode(), digest_size=8).hexdigest()
+    return f"opening:{digest}"
+
+
 def is_music(recipe: Recipe, number: int) -> bool:
     """Whether piece `number` is music; what is not stays so where the share is larger."""
     return Random(f"{recipe.seed} {number} music").random() >= recipe.not_music
@@ -204,10 +213,16 @@ def write_piece(recipe: Recipe, number: int) -> Piece:
     rng = Random(seed)
     wishes = _wishes(recipe, rng)
     score = varied_score(arrange(wishes, seed), recipe.variation, Random(f"{name} players"))
-    instruments = tuple(dict.fromkeys(t.instrument for t in score.tracks if t.notes))
-    has_drums = any(track.is_drums and track.notes for track in score.tracks)
+    if recipe.variation == "light":
+        # A tuning may make it last a little less.
+        score = score.beginning(math.ceil(score.seconds_to_bar(1.01 * recipe.seconds)))
+    end = score.seconds_to_beat(recipe.seconds - _LATEST_SECONDS)
+    heard = [t for t in score.tracks if any(note.start_beat < end for note in t.notes)]
+    instruments = tuple(dict.fromkeys(track.instrument for track in heard))
+    has_drums = any(track.is_drums for track in heard)
     truth = replace(
         wishes,
+        duration_seconds=recipe.seconds,
         tempo_bpm=round(score.tempo_bpm, 2),
         key=score.key,
         metre=f"{score.beats_per_bar}/4",
@@ -230,14 +245,14 @@ def _wishes(recipe: Recipe, rng: Random) -> Controls:
     genre = rng.choice(recipe.genres)
     pitched = [name for name in INSTRUMENTS if name != "drums"]
     # For models that listen, so that the rare ones are heard often.
-    wishes, most = (_STRONG_WISHES, 3) if recipe.variation == "strong" else (_WISHES, 2)
-    wanted = rng.sample(pitched, rng.randint(1, most)) if rng.random() < wishes else []
+    chance, most = (_STRONG_WISHES, 3) if recipe.variation == "strong" else (_WISHES, 2)
+    wanted = rng.sample(pitched, rng.randint(1, most)) if rng.random() < chance else []
     refused = ["drums"] if rng.random() < _WITHOUT_DRUMS else []
     if rng.random() < _REFUSALS:
         refused += [rng.choice([name for name in pitched if name not in wanted])]
     # Energetic is what energy says.
     moods = [mood for mood in MOODS if mood != "energetic"]
-    return Controls(
+    wishes = Controls(
         genre=genre,
         moods=tuple(rng.sample(moods, 1)) if rng.random() < _MOODS else (),
         metre="3/4" if rng.random() < _WALTZES else None,
@@ -248,6 +263,14 @@ def _wishes(recipe: Recipe, rng: Random) -> Controls:
         # In a short piece there is no bar for them.
         intro=rng.random() < _INTROS and recipe.seconds >= _SHORT_SECONDS,
         ending=rng.random() < _ENDINGS and recipe.seconds >= _SHORT_SECONDS,
+    )
+    if recipe.variation != "light":
+        return wishes
+    low, high = (_EARLIEST, 1.0) if wishes.ending else (1.0, _LONGEST)
+    return replace(
+        wishes,
+        duration_seconds=recipe.seconds * rng.uniform(low, high),
+        tempo_bpm=round(rng.uniform(*_ANY_TEMPO_BPM)) if rng.random() < _ANY_TEMPO else None,
     )
 
 
@@ -297,6 +320,8 @@ class _Playing:
             score=relative_path(score_path, self.folder),
             music=True,
         )
+        if recipe.variation == "light":
+            clip = replace(clip, split=tune_split(piece.score), group=_tune(piece.score))
         return asdict(clip)
 
     def _sound(self, number: int) -> Record:

@@ -82,7 +82,8 @@ def projector(model_file: Path) -> Path:
 
 
 def packaged(name: str) -> Path:
-    """The folder of a model that comes with the package: `codec`."""
+    """The folder of a model that comes with the package: `composer`, with its codec, or
+    `listener`."""
     folder = Path(__file__).parent / "packaged" / name
     assert folder.is_dir(), f"{folder} belongs to the package"
     return folder

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from antiphon import settings
 from antiphon.audio import Waveform, write
+from antiphon.compose.checkpoint import read_codec_config
+from antiphon.compose.codecs.magnitude import read_codebooks
+from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.prompt import render
 from antiphon.compose.score_frames import WIDTH
@@ -22,7 +25,7 @@ from antiphon.compose.text import MAX_TEXT_TOKENS
 from antiphon.controls import Controls
 from antiphon.data.loading import Corpus
 from antiphon.data.manifest import Split
-from antiphon.data.preprocessing import checksum_of
+from antiphon.data.preprocessing import checksum_of, codec_checksum
 from antiphon.data.shards import CodecIdentity, CodedClip
 from antiphon.errors import ConfigError
 from antiphon.models.finding import find, packaged
@@ -35,7 +38,7 @@ from antiphon.train.lora import change_of
 from antiphon.train.resuming import require_same_data
 from antiphon.train.sampling import sampled_codes
 from antiphon.train.task import Batch
-from antiphon.train.tokenizer import new_tokenizer
+from antiphon.train.tokenizer import new_tokenizer, read_tokenizer
 
 _BEGINNINGS = 0.3  # of crops begin where the clip does
 _VALIDATION = 1 << 40  # positions that no training step has
@@ -69,6 +72,10 @@ class ComposerTask(ComposerShape):
         self._codec_folder = codec_folder(self.config)
         if needs_codec:
             _require_codec(self._codec_folder, codec, folder)
+        model = self.config.model
+        is_magnitude = isinstance(read_codec_config(self._codec_folder), MagnitudeConfig)
+        if model.trains_text and not model.begin and is_magnitude:
+            self.model.begin_tables(read_codebooks(self._codec_folder), config.training.seed)
         if self.config.model.tune == "adapter" and not codec.score_width:
             raise ConfigError(
                 f"model.tune is adapter, and no clip in {folder} has a score; expected codes of "
@@ -82,7 +89,12 @@ class ComposerTask(ComposerShape):
                 render(said.caption or "", Controls.from_options(dict(said.controls or {})))
                 for said in self._train.texts()
             )
-            self.tokenizer = new_tokenizer(texts, config.model.vocabulary)
+            begin = self.config.model.begin
+            self.tokenizer = (
+                read_tokenizer(find(begin))
+                if begin
+                else new_tokenizer(texts, config.model.vocabulary)
+            )
         self._licences = Counter(licence or "not known" for licence in self._train.licences())
 
     @property
@@ -218,13 +230,14 @@ class ComposerTask(ComposerShape):
         spare = max(0, clip.codes.shape[1] - frames)
         begins = draws.random() < _BEGINNINGS
         start = 0 if begins or beginning else int(draws.integers(0, spare + 1))
-        chances = draws.random(3)
+        chances = draws.random(4)
         merged = held or chances[0] < data.controls_share
         tokens, states = self._text(clip, draws, 0.0 if held else data.control_dropout, merged)
         said = states is not None or bool(tokens)
         if self.model.text_encoder is None and states is None:
             states = np.zeros((1, self.config.model.text_width), np.float16)
         scored = clip.score_frames is not None
+        all_heard = held or chances[3] >= data.all_dropout
         score = np.zeros((clip.codes.shape[1], WIDTH), np.float32)
         if clip.score_frames is not None:
             score += clip.score_frames / np.float32(127)
@@ -232,9 +245,9 @@ class ComposerTask(ComposerShape):
             clip.codes[:, start : start + frames],
             tokens or [END],
             states,
-            said and (held or chances[1] >= data.text_dropout),
+            said and all_heard and (held or chances[1] >= data.text_dropout),
             score[start : start + frames],
-            scored and (held or chances[2] >= data.score_dropout),
+            scored and all_heard and (held or chances[2] >= data.score_dropout),
         )
 
     def _text(
@@ -280,7 +293,7 @@ def codec_folder(config: ComposerConfig) -> Path:
     """Where the codec of the codes lies: said, the base's own, or the one in the package."""
     if config.data.codec:
         return find(config.data.codec)
-    return find(config.model.base) if config.model.base else packaged("codec")
+    return find(config.model.base) if config.model.base else packaged("composer")
 
 
 def export_composer(
@@ -297,6 +310,7 @@ def export_composer(
     """
     codec = CodecIdentity(**json.loads(kept["codec"]))
     shape, model = shape_of(codec), resolved(config.model)
+    licences: dict[str, int] = json.loads(kept["licences"])
     require_same_parts(kept, parts_of(model))
     _require_codec(codec_folder(config), codec, Path(config.data.codes))
     trained = Trained(
@@ -306,15 +320,17 @@ def export_composer(
         weights,
         kept["tokenizer"],
         codec_folder(config),
+        round(max(config.data.lengths) * codec.frame_rate),
+        None if len(licences) != 1 or model.base else next(iter(licences)),
     )
     write_composer(folder, trained)
     said = f"{codec.name}, {codec.frame_rate} frames a second of {codec.codebooks} codes"
-    write_card(folder, config, said, json.loads(kept["licences"]), metrics)
+    write_card(folder, config, said, licences, metrics)
 
 
 def _require_codec(folder: Path, codec: CodecIdentity, codes: Path) -> None:
     """Raise ConfigError unless the codes are of the codec in `folder`."""
-    found = checksum_of(folder, settings.load().cache / "graphs")
+    found = codec_checksum(folder, settings.load().cache / "graphs")
     if found != codec.checksum:
         raise ConfigError(
             f"the codes in {codes} are of the codec {codec.name!r} with the hash "

@@ -18,14 +18,17 @@ from antiphon.compose.checkpoint import DecoderConfig, MusicGenConfig, TextConfi
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.engines.torch_text import t5_config
 from antiphon.compose.lm import Decoder
+from antiphon.compose.loading import ADAPTER_NAME
 from antiphon.compose.score_adapter import OFFSETS, AdapterConfig
+from antiphon.models.finding import find
 from antiphon.train.base import base_of
 from antiphon.train.config import ComposerModelConfig
 from antiphon.train.lora import add_lora, freeze
 from antiphon.train.task import Batch, Losses
-from antiphon.weights import Weights, weight_files
+from antiphon.weights import Float32, Weights, weight_files
 
 MAX_POSITIONS = 8192  # sinusoids, of which there are as many as one likes: 109 s at 75 Hz
+_TABLE_SCALE, _HEAD_SCALE, _NOISE = 0.3, 0.02, 0.2
 _DEVIATION = 0.02  # of first weights, as transformers draws MusicGen's
 PAD, END = 0, 1  # token ids of the text
 
@@ -97,9 +100,51 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
             adapter = adapter_of(config, codes)
             if adapter is not None:
                 self.adapter = ScoreAdapterModel(adapter)
+        if config.begin:
+            self._begin(find(config.begin))
         for layer in self.decoder.layers:
             layer.dropout = config.dropout
         self.decoder.gradient_checkpointing = config.gradient_checkpointing
+
+    def begin_tables(self, codebooks: Float32, seed: int) -> None:
+        """Let the tables of codes begin as random projections of the codec's own vectors [K, V, L]:
+        codes that sound alike are alike from the first step on. Large, for beside them stand
+        positions of the size of 1."""
+        decoder = self.musicgen.decoder
+        draws = torch.Generator().manual_seed(seed)
+        tables, heads = [], []
+        for vectors in torch.from_numpy(codebooks):
+            vectors = vectors - vectors.mean(0)
+            vectors = vectors / vectors.square().mean().sqrt()
+            shape = (vectors.shape[1], decoder.width)
+            projected = vectors @ torch.randn(shape, generator=draws) / shape[0] ** 0.5  # [V, D]
+            noise = torch.randn((2, *projected.shape), generator=draws)
+            start = torch.randn((1, decoder.width), generator=draws)
+            tables += [_TABLE_SCALE * (projected + _NOISE * noise[0]), _TABLE_SCALE * start]
+            heads.append(_HEAD_SCALE * (projected + 2 * _NOISE * noise[1]))
+        with torch.no_grad():
+            self.decoder.embedding.weight.copy_(torch.cat(tables))
+            self.decoder.heads.weight.copy_(torch.cat(heads))
+
+    def _begin(self, folder: Path) -> None:
+        """Take over the weights of a composer. Raises ModelError for one of other sizes."""
+        assert self.text_encoder is not None, "of a base it would have nothing to take over"
+        with Weights(weight_files(folder)) as weights:
+            weights.require(self.musicgen.shapes())
+            text = weights.below("text_encoder.")
+            names = self.musicgen.text.shapes()
+            state = {name: torch.from_numpy(text.read(name)) for name in names}
+            self.text_encoder.load_state_dict(state, strict=False)  # embed_tokens is shared
+            decoder = Decoder.load(weights, self.musicgen, torch.device("cpu"), torch.float32)
+        self.decoder.load_state_dict(decoder.state_dict())
+        place = folder / ADAPTER_NAME
+        if self.adapter is None or not place.is_dir():
+            return
+        with Weights(weight_files(place)) as weights:
+            shapes = self.adapter.config.shapes()
+            weights.require(shapes)
+            state = {name: torch.from_numpy(weights.read(name)) for name in shapes}
+        self.adapter.load_state_dict(state)
 
     def forward(self, batch: Batch, step: int) -> Losses:
         """`total`, the mean over the codebooks, and `codebook_k` of each, in nats a code."""

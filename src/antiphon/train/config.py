@@ -160,7 +160,8 @@ class CodesDataConfig:
 
     `lengths` are crop lengths in seconds, each held for an equal part of the run. A caption is
     dropped whole, and so is the score, each by its own chance; controls are added to a caption as
-    text, each of them left out by a chance of its own.
+    text, each of them left out by a chance of its own. `all_dropout` drops caption and score
+    together, beside that: without either is what guidance counts from.
     """
 
     codes: str = ""
@@ -172,12 +173,14 @@ class CodesDataConfig:
     lengths: tuple[float, ...] = (5.0, 10.0)
     text_dropout: float = 0.12
     score_dropout: float = 0.2
+    all_dropout: float = 0.0
     controls_share: float = 0.5
     control_dropout: float = 0.15
 
     def __post_init__(self) -> None:
         """Raise ConfigError for a value out of range."""
-        for name in ("text_dropout", "score_dropout", "controls_share", "control_dropout"):
+        for name in ("text_dropout", "score_dropout", "all_dropout", "controls_share",
+                     "control_dropout"):  # fmt: skip
             _require(self, name, 0, 1)
         if not self.lengths or not all(0 < length <= 60 for length in self.lengths):
             raise ConfigError(f"lengths is {self.lengths}; expected seconds, above 0 and up to 60")
@@ -214,6 +217,9 @@ class ComposerModelConfig:
 
     base: str = ""
     """A MusicGen checkpoint: its folder, or a name of the hub."""
+    begin: str = ""
+    """A composer of ours, of the same sizes, whose weights, text encoder and tokenizer among them,
+    it begins with in place of random ones."""
     tune: Literal["all", "lora", "adapter"] = "all"
     """What of a base is trained: all of its decoder, LoRA, or the score adapter alone."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -265,6 +271,11 @@ class ComposerModelConfig:
                 )
         if self.tune == "adapter" and not self.score_adapter:
             raise ConfigError("tune is 'adapter'; expected score_adapter to be true")
+        if self.begin and not self.trains_text:
+            raise ConfigError(
+                f"begin is {self.begin!r}; expected none beside a base or a text_encoder: it "
+                "brings all of its own"
+            )
         if self.base and self.text_encoder:
             raise ConfigError(
                 f"text_encoder is {self.text_encoder!r}; expected none beside a base, which has one"

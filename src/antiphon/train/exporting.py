@@ -17,6 +17,7 @@ from antiphon import __version__
 from antiphon.compose.checkpoint import CODEC_PART, MusicGenConfig, read_values
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.lm import Decoder
+from antiphon.compose.loading import ADAPTER_NAME, GENERATION_NAME
 from antiphon.compose.score_adapter import AdapterConfig, write_adapter
 from antiphon.compose.text import TOKENIZER_NAME, text_part
 from antiphon.errors import ModelError
@@ -30,8 +31,7 @@ from antiphon.train.config import ComposerConfig, ComposerModelConfig, to_yaml
 from antiphon.train.lora import merged, write_peft
 from antiphon.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 
-ADAPTER_NAME, LORA_NAME = "adapter", "lora"
-GENERATION_NAME = "generation_config.json"
+LORA_NAME = "lora"
 _TEXT_PART, _DECODER_PART, _ADAPTER_PART = "text_encoder.", "decoder.", "adapter."
 
 
@@ -49,6 +49,10 @@ class Trained:
     weights: Mapping[str, Tensor]
     tokenizer: str
     codec_folder: Path
+    longest_frames: int
+    """Of the crops it learned from."""
+    licence: str | None
+    """Of the clips it learned from, where they have one and the same, and there is no base."""
 
 
 def write_composer(folder: Path, trained: Trained) -> None:
@@ -134,7 +138,8 @@ def _base_of_card(config: ComposerConfig) -> tuple[str, str] | None:
 def _generation(trained: Trained) -> dict[str, object]:
     """What generation_config.json says: a base's own, or MusicGen's."""
     card = trained.musicgen.decoder.card
-    values: dict[str, object] = {"do_sample": True, "guidance_scale": 3.0, "max_length": 1500}
+    values: dict[str, object] = {"do_sample": True, "guidance_scale": 3.0}
+    values["max_length"] = trained.longest_frames
     base = base_of(trained.config)
     path = None if base is None else base[0] / GENERATION_NAME
     if path is not None and path.is_file():
@@ -232,6 +237,7 @@ def _config(trained: Trained) -> dict[str, object]:
             **start,
         },
         "torch_dtype": "float32",
+        **({} if trained.licence is None else {"licence": trained.licence}),
     }
 
 

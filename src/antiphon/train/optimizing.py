@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from antiphon.train.config import TrainingConfig
 
+_LAYERS = (".layers.", ".blocks.")  # in the names of what they hold
 _SHARE = "share"  # of AdamW's learning rate, that a group moves at
 
 
@@ -21,7 +22,8 @@ def new_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Opt
     others: list[Tensor] = []
     for name, p in model.named_parameters():
         if p.requires_grad:
-            by_muon = training.muon_learning_rate and p.dim() == 2 and ".layers." in name
+            in_a_layer = any(part in name for part in _LAYERS)
+            by_muon = training.muon_learning_rate and p.dim() == 2 and in_a_layer
             (of_muon if by_muon else others).append(p)
     adamw = torch.optim.AdamW(
         [

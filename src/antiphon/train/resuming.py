@@ -17,7 +17,7 @@ _FREE_OF = {
     "trainer": frozenset({"accelerator", "threads"}),
     # Where things lie: what they hold is held against the hashes that a run keeps.
     "data": frozenset({"codes", "codec", "manifest", "manifests", "skip_damaged", "cache"}),
-    "model": frozenset({"base", "text_encoder"}),
+    "model": frozenset({"base", "begin", "text_encoder"}),
 }
 
 

@@ -14,9 +14,18 @@ from pathlib import Path, PurePath
 
 from antiphon.compose.batch import ledger
 from antiphon.compose.batch.prompt_files import Row
+from antiphon.compose.choosing import candidates_of
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.forms import Form, sidecar
-from antiphon.compose.options import RECORDINGS, form_of, merged, request_of, seed_of, slug
+from antiphon.compose.options import (
+    FILES,
+    candidates_count,
+    form_of,
+    merged,
+    request_of,
+    seed_of,
+    slug,
+)
 from antiphon.compose.requests import Request
 from antiphon.errors import ConfigError
 
@@ -35,9 +44,11 @@ class Job:
     output: str
     options: Mapping[str, object]
 
-    def request(self, max_seconds: float) -> Request:
-        """Raises ConfigError, AudioError or StorageError; reads the recordings it names."""
-        return request_of(self.prompt, self.seed, self.options, max_seconds)
+    def requests(self, max_seconds: float) -> tuple[Request, ...]:
+        """The piece, or several candidates for it. Raises ConfigError, AudioError or StorageError;
+        reads the recordings it names."""
+        request = request_of(self.prompt, self.seed, self.options, max_seconds)
+        return candidates_of(request, candidates_count(self.options))
 
     def form(self, folder: Path) -> Form:
         """Raises ConfigError."""
@@ -124,7 +135,7 @@ class JobMaker:
     def _require_recordings_apart(self, output: str, options: Mapping[str, object]) -> None:
         """A piece in the place of what it is made from could not be made again."""
         path = self._folder / output
-        for name in RECORDINGS:
+        for name in FILES:
             given = options.get(name)
             if isinstance(given, str) and _place(Path(given)) in (
                 _place(path),
@@ -136,7 +147,7 @@ class JobMaker:
                 )
 
     def _key(self, prompt: str, seed: int, output: str, options: Mapping[str, object]) -> str:
-        recordings = [self._checksum(options.get(name)) for name in RECORDINGS]
+        recordings = [self._checksum(options.get(name)) for name in FILES]
         # As text: what a Path or a number of a table is in JSON is no matter of ours.
         made_from = [self._model, prompt, seed, output, dict(options), recordings]
         text = json.dumps(made_from, sort_keys=True, default=str)
@@ -177,16 +188,19 @@ class _Places:
         return None
 
 
-def checksum_of_model(folder: Path, memory: Path) -> str:
-    """Of what a model is loaded from; see `weights.fingerprint`. Raises ModelError."""
+def checksum_of_model(folder: Path, adapter: Path | None, memory: Path) -> str:
+    """Of what a model, with its own or another score adapter, is loaded from; see
+    `weights.fingerprint`. Raises ModelError."""
     # Not with the module: the synth needs none of what these load.
     from antiphon.compose.conversion.exported import read_exported
+    from antiphon.compose.loading import ADAPTER_NAME
     from antiphon.compose.text import TOKENIZER_NAME
-    from antiphon.weights import fingerprint, weight_files
+    from antiphon.weights import WEIGHTS_NAME, fingerprint, weight_files
 
     exported = read_exported(folder)
     parts = weight_files(folder) if exported is None else [folder / n for n in exported.files]
     described = [folder / CONFIG_NAME, folder / TOKENIZER_NAME]
+    described.append((adapter or folder / ADAPTER_NAME) / WEIGHTS_NAME)
     found = dict.fromkeys([*parts, *(path for path in described if path.is_file())])
     return fingerprint(tuple(found), memory)
 

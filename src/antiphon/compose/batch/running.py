@@ -136,7 +136,8 @@ def compose_batch(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A job that the model has accepted: how long it is, and the group of its plan."""
+    """A job that the model has accepted: how long it is, with all its candidates, and the group of
+    its plan."""
 
     job: Job
     samples: int
@@ -209,12 +210,13 @@ class _Run:
         """The piece if the model can play it, else its failure is kept."""
         renderer = self.composer.renderer
         try:
-            request, form = job.request(self.options.max_seconds), job.form(self.folder)
+            requests, form = job.requests(self.options.max_seconds), job.form(self.folder)
             form.path.parent.mkdir(parents=True, exist_ok=True)
             form.fitted(renderer.sample_rate, renderer.channels)
-            (plan,) = renderer.perform([request]).plans
-            # Only these two are kept: a plan holds the recordings of its request.
-            return _Piece(job, plan.samples, plan.group)
+            plan = renderer.perform(requests[:1]).plans[0]
+            # Only these are kept: a plan holds the recordings of its request.
+            count = len(requests)
+            return _Piece(job, count * plan.samples, (plan.group, count))
         except DiskFullError:
             raise
         except OSError as error:  # a file where the row wants a folder
@@ -224,7 +226,7 @@ class _Run:
         return None
 
     def _deliver(self, jobs: Sequence[Job], tell: Tell) -> None:
-        requests = [job.request(self.options.max_seconds) for job in jobs]
+        requests = [one for job in jobs for one in job.requests(self.options.max_seconds)]
         forms = [job.form(self.folder) for job in jobs]
         for job in jobs:
             self.ledger.add(Entry(job.key, "begun", job.output, job.row.line))

@@ -11,13 +11,16 @@ L latent width.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from antiphon.compose.checkpoint import CODEC_PART
+from antiphon.compose.checkpoint import CODEC_PART, read_codec_config
 from antiphon.compose.codecs import (
     DecodingStream,
     Samples,
@@ -42,12 +45,9 @@ def load_magnitude_codec(
 
     Raises ModelError for a folder that holds no such tensors, StorageError.
     """
-    files = weight_files(folder)
-    with Weights(files) as everything:
-        inside = any(name.startswith(CODEC_PART) for name in everything)
-        weights = everything.below(CODEC_PART) if inside else everything
+    with _codec_weights(folder) as weights:
         weights.require(magnitude_graph.shapes(config))
-        content = fingerprint(files, cache / FINGERPRINTS_NAME)
+        content = fingerprint(weights.files, cache / FINGERPRINTS_NAME)
         graphs = kept(
             cache,
             f"magnitude {config} {content}",
@@ -55,6 +55,34 @@ def load_magnitude_codec(
         )
         codebooks = weights.read(magnitude_graph.CODEBOOKS)
     return MagnitudeCodec(config, graphs, codebooks, threads)
+
+
+@contextmanager
+def _codec_weights(folder: Path) -> Iterator[Weights]:
+    """The tensors of a codec by itself, or of the part of a MusicGen."""
+    with Weights(weight_files(folder)) as everything:
+        inside = any(name.startswith(CODEC_PART) for name in everything)
+        yield everything.below(CODEC_PART) if inside else everything
+
+
+def read_codebooks(folder: Path) -> Float32:
+    """The codebooks [K, V, L] of a codec, by itself or a part of a MusicGen. Raises ModelError."""
+    with _codec_weights(folder) as weights:
+        return weights.read(magnitude_graph.CODEBOOKS)
+
+
+def magnitude_checksum(folder: Path) -> str:
+    """Of what its codes depend on, and not of how they are decoded, of a codec by itself or the
+    part of a MusicGen, however the values are stored."""
+    config = read_codec_config(folder)
+    assert isinstance(config, MagnitudeConfig), "a magnitude codec"
+    shape = (config.sample_rate, config.window, config.stft_hop, config.frames_per_code)
+    digest = hashlib.sha256(repr((shape, config.log_floor)).encode())
+    with _codec_weights(folder) as weights:
+        for name in sorted(magnitude_graph.shapes(config)):
+            if not name.startswith("decoder."):
+                digest.update(weights.read(name).tobytes())
+    return digest.hexdigest()
 
 
 class MagnitudeCodec:

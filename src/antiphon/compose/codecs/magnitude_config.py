@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from antiphon.compose.config_values import ConfigValues
+from antiphon.compose.config_values import CONFIG_NAME, ConfigValues
 from antiphon.errors import ConfigError, ModelError
 
 MODEL_TYPE = "antiphon_magnitude"
@@ -81,6 +81,13 @@ def magnitude_config(values: ConfigValues) -> MagnitudeConfig:
         return MagnitudeConfig(**given)
     except ConfigError as error:
         raise ModelError(f"{values.where}: {error}") from error
+
+
+def is_magnitude_codec(folder: Path) -> bool:
+    """Whether a folder holds a magnitude codec by itself."""
+    if not (folder / CONFIG_NAME).is_file():
+        return False
+    return ConfigValues.load(folder).get("model_type", str, "") == MODEL_TYPE
 
 
 def read_magnitude_config(folder: Path) -> MagnitudeConfig:

@@ -16,7 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from antiphon import __version__
-from antiphon.compose.checkpoint import encodec_of, read_config, read_values
+from antiphon.compose.checkpoint import (
+    CODEC_PART,
+    CodecConfig,
+    encodec_of,
+    read_config,
+    read_values,
+)
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.conversion.convert import TOKENIZER_FILES
 from antiphon.compose.conversion.exported import (
@@ -37,9 +43,15 @@ from antiphon.compose.conversion.result import (
     record_origin,
     whole_folder,
 )
-from antiphon.compose.conversion.tensors import in_precision, of_weights, write_safetensors
+from antiphon.compose.conversion.tensors import (
+    Tensor,
+    in_precision,
+    of_weights,
+    packed,
+    write_safetensors,
+)
 from antiphon.compose.conversion.unexport import checkpoint_tensors
-from antiphon.compose.loading import GRAPHS, LoadOptions, load_musicgen
+from antiphon.compose.loading import ADAPTER_NAME, GRAPHS, LoadOptions, load_musicgen
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.requests import Request
@@ -50,11 +62,11 @@ from antiphon.graphs import FORMAT, PRECISIONS
 from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 from antiphon.plain import write_json
-from antiphon.weights import WEIGHTS_NAME, Float32, Weights, weight_files
+from antiphon.weights import SCALES, WEIGHTS_NAME, Float32, Weights, weight_files
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("8bit", *(name for name in PRECISIONS if name != "8bit")),
-    "transformers": ("fp32", "fp16"),
+    "transformers": ("fp32", "fp16", "8bit"),
 }
 """The precisions of each format, the usual one first."""
 TOLERANCES: Mapping[str, float] = {"fp32": 1e-3, "fp16": 2e-2, "8bit": 0.15, "4bit": 0.6}
@@ -63,7 +75,7 @@ four times what random weights of MusicGen's structure showed."""
 
 STEPS = 8  # teacher-forced, for the parity
 _PROMPT = "upbeat jazz with saxophone and drums. bpm: 120.0. key: c minor"
-_CODEC_TOLERANCE = 1e-3
+_CODEC_TOLERANCE, _PACKED_CODEC_TOLERANCE = 1e-3, 0.5
 _CARRIED = (*TOKENIZER_FILES, "generation_config.json", "preprocessor_config.json")
 _GRAPH_OF = {"step.onnx": DECODER, "text.onnx": TEXT, "decoder_reading.onnx": CODEC}
 _ABOUT = {
@@ -166,7 +178,10 @@ def _written(
     used = (precision, exported.precision if exported else precision)
     parity = Parity(_relative(expected, logits), max(TOLERANCES[name] for name in used))
     parity.require("|difference| / |logits|")
-    codec = Parity(_relative(expected_sound, sound), _CODEC_TOLERANCE)
+    # Other phases fit to magnitudes that differ a little: these are two sounds that sound alike.
+    is_packed = format == "transformers" and precision == "8bit"
+    tolerance = _PACKED_CODEC_TOLERANCE if is_packed else _CODEC_TOLERANCE
+    codec = Parity(_relative(expected_sound, sound), tolerance)
     codec.require("|difference| / |decoded sound|")
     return parity
 
@@ -193,6 +208,8 @@ def _write_graphs(
         tables = {name: of_weights(part, name) for name in names}
         write_safetensors(folder / CODEC / CODEBOOKS_NAME, tables, lambda size: None)
     _carry(checkpoint, folder, (CONFIG_NAME, *_CARRIED))
+    if (checkpoint / ADAPTER_NAME).is_dir():
+        shutil.copytree(checkpoint / ADAPTER_NAME, folder / ADAPTER_NAME)
     record = read_record(checkpoint)
     repo = record.repo if record else None
     exported = Exported(
@@ -225,14 +242,16 @@ def _by_its_suffix(name: str) -> str:
 def _write_checkpoint(
     checkpoint: Path, folder: Path, precision: str, exported: Exported | None, show: OnProgress
 ) -> None:
-    """All tensors in one precision; the codec stays in fp32, in which it is small enough."""
-    kind = "F16" if precision == "fp16" else "F32"
+    """All tensors in one precision. In fp16 an EnCodec stays in fp32, in which it is small enough;
+    in 8 bits all matrices go, but those of an EnCodec."""
     config = read_values(checkpoint)
     parsed = read_config(checkpoint)  # raises for a checkpoint that is no MusicGen
     config.pop("dtype", None)
     config["torch_dtype"] = "float16" if precision == "fp16" else "float32"
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _carry(checkpoint, folder, _CARRIED)
+    if (checkpoint / ADAPTER_NAME).is_dir():
+        shutil.copytree(checkpoint / ADAPTER_NAME, folder / ADAPTER_NAME)
     if exported:
         require_files(checkpoint, exported)
     files = (checkpoint / CODEC / CODEBOOKS_NAME,) if exported else weight_files(checkpoint)
@@ -240,16 +259,17 @@ def _write_checkpoint(
         source = (
             checkpoint_tensors(checkpoint, parsed, weights)
             if exported
-            else {name: of_weights(weights, name) for name in weights}
+            else {name: of_weights(weights, name) for name in weights if SCALES not in name}
         )
-        tensors = {
-            name: in_precision(
-                name,
-                tensor,
-                "F32" if name.startswith("audio_encoder.") else kind,
-            )
-            for name, tensor in source.items()
-        }
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in source.items():
+            is_encodec = name.startswith(CODEC_PART) and isinstance(parsed.codec, CodecConfig)
+            if is_encodec or precision == "fp32":
+                tensors[name] = in_precision(name, tensor, "F32")
+            elif precision == "fp16":
+                tensors[name] = in_precision(name, tensor, "F16")
+            else:
+                tensors |= packed(name, tensor)
         total = sum(tensor.size_bytes for tensor in tensors.values())
         write_safetensors(folder / WEIGHTS_NAME, tensors, Counted("writing", total, show))
 
@@ -294,9 +314,8 @@ def _sample(
     codes: Codes = np.random.default_rng(0).integers(
         0, decoder.card, (decoder.codebooks, STEPS), np.int64
     )
-    session = model.engine.begin(
-        model.branches(request, [_PROMPT]), (request.sampling.guidance,), request.sampling, STEPS
-    )
+    guidance = model.guidance(request, [_PROMPT])
+    session = model.engine.begin(guidance.sections, guidance.weights, request.sampling, STEPS)
     start = np.full((decoder.codebooks, 1), decoder.card)
     shown = np.concatenate([start, codes[:, :-1]], axis=1)
     logits = [session.logits(shown[None, :, step])[0] for step in range(STEPS)]

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from safetensors import safe_open
 
 from antiphon.errors import ModelError
 from antiphon.files import storage_error
-from antiphon.weights import Float32, Weights
+from antiphon.weights import SCALES, Float32, Weights, in_8_bits
 
 _SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "I8": 1, "U8": 1,
           "BOOL": 1}  # fmt: skip
@@ -83,6 +84,21 @@ def in_precision(name: str, tensor: Tensor, kind: str) -> Tensor:
         return half
 
     return Tensor(kind, tensor.shape, read)
+
+
+def packed(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """A matrix as 8 bits with a scale for each row, as `Weights.read` reads it; all else as F32."""
+    if len(tensor.shape) < 2:
+        return {name: in_precision(name, tensor, "F32")}
+
+    @cache
+    def parts() -> tuple[NDArray[np.int8], Float32]:
+        return in_8_bits(tensor.values())
+
+    return {
+        name: Tensor("I8", tensor.shape, lambda: parts()[0]),
+        name + SCALES: Tensor("F32", tensor.shape[:1], lambda: parts()[1]),
+    }
 
 
 def write_safetensors(

@@ -21,11 +21,13 @@ class Branch:
     """One thing that an item is conditioned on.
 
     `text` [L, W]: the states of a prompt; None: of no prompt, whose states are zeros.
-    `chroma` [F, bins]: the melody, for checkpoints that know one.
+    `chroma` [F, bins]: the melody, for checkpoints that know one. `added` [S, D]: what a score adds
+    to the embedding of each step, from the first that is fed; None: nothing.
     """
 
     text: Float32 | None
     chroma: Float32 | None = None
+    added: Float32 | None = None
 
 
 class DecoderSession(Protocol):

@@ -86,13 +86,14 @@ class OnnxSession:
         self._binding = engine.binding()
         self._bound: dict[str, NDArray[np.generic]] = {}  # onnxruntime does not keep them alive
         self._offsets = np.arange(self._decoder.codebooks) * (self._decoder.card + 1)
-        self._no_extra = np.zeros((1, 1, self._decoder.width), np.float32)
+        self._fed = 0  # steps
         # Row r shows item r % I in branch r // I; an odd one out is paired with a copy of itself.
         pairs = _paired(self._items * self._branches)
         self._row_item = pairs % self._items
         self._bind("row_item", self._row_item)
         self._length = np.zeros(len(pairs), np.int64)  # positions of each row in the cache
         branches = [items[row % self._items][row // self._items] for row in pairs]
+        self._added = _added(branches, steps, self._decoder.width)
         condition = engine.open_condition()
         prefixes: list[Float32] = []
         if self._decoder.prefix:
@@ -135,7 +136,11 @@ class OnnxSession:
         """[I, K, S] -> logits [R, K * V] of the last step."""
         tokens = codes.transpose(0, 2, 1) + self._offsets  # [I, S, K]
         new = np.full(len(self._length), codes.shape[-1], np.int64)
-        return self._run(tokens, self._no_extra, new)
+        extra = self._added
+        if extra.shape[1] > 1:
+            extra = np.ascontiguousarray(extra[:, self._fed : self._fed + codes.shape[-1]])
+        self._fed += codes.shape[-1]
+        return self._run(tokens, extra, new)
 
     def _run(self, tokens: Codes, extra: Float32, new: NDArray[np.int64]) -> Float32:
         """`new` positions for each row, of which the longest has as many as `tokens` has steps."""
@@ -269,6 +274,18 @@ def _conditions(
         inputs["chroma"] = chroma[None]
     names = [output.name for output in graph.get_outputs()]
     return dict(zip(names, graph.run(names, inputs), strict=True))
+
+
+def _added(branches: Sequence[Branch], steps: int, width: int) -> Float32:
+    """What scores add to the embedding, for each row and step, [R, S, D]; [1, 1, D] where there is
+    no score."""
+    if all(branch.added is None for branch in branches):
+        return np.zeros((1, 1, width), np.float32)
+    added = np.zeros((len(branches), max(steps, 2), width), np.float32)
+    for row, branch in enumerate(branches):
+        if branch.added is not None:
+            added[row, : len(branch.added)] = branch.added
+    return added
 
 
 def _paired(count: int) -> NDArray[np.int64]:

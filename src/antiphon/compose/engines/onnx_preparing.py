@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from antiphon.compose.engines.onnx import OnnxDecoder, OnnxSession
 from antiphon.compose.melody import no_melody
 from antiphon.compose.sampling import Sampling, draws_of
 from antiphon.graphs import Precision, kept
-from antiphon.weights import Float32, Weights
+from antiphon.weights import Weights
 
 _INT8_MAX = 127.0
 _HEADROOM = 1.5  # of the range over the largest value that was seen: music is long
-_STEPS = 48
+CALIBRATION_STEPS = 48
 _POSITIONS = (0, 450, 1000, 1450)  # of a window: the sums in the cache depend on them
 _LEAST = 1e-6  # of a channel that is always zero
 
@@ -33,15 +34,15 @@ def prepare_decoder(
     cache: Path,
     content: str,
     threads: int,
-    texts: Callable[[], Sequence[Float32]],
+    usual: Callable[[], Sequence[Branch]],
     on_layer: Callable[[int, int], None] = lambda done, total: None,
 ) -> OnnxDecoder:
     """Load a checkpoint's decoder; its graphs are written when they are not in `cache`, where
     `content`, the fingerprint of the weights, finds them.
 
     With weights of 8 or 4 bits the cache has 8: it is most of what a step of a long piece reads.
-    Its range is found by playing a little with a cache of float32; `texts` gives states of usual
-    prompts for that. `on_layer` is told how many layers of how many are written.
+    Its range is found by playing a little with a cache of float32; `usual` gives what it is usually
+    conditioned on for that. `on_layer` is told how many layers of how many are written.
 
     Raises ModelError for weights that do not fit the config, StorageError.
     """
@@ -58,35 +59,31 @@ def prepare_decoder(
         if in_8_bits:
             with tempfile.TemporaryDirectory(dir=folder) as name:
                 write_decoder(Path(name), weights, config, precision, None, count)
-                scales = calibrated(OnnxDecoder(Path(name), config, threads), texts())
+                scales = calibrated(OnnxDecoder(Path(name), config, threads), usual())
         write_decoder(folder, weights, config, precision, scales, count)
 
     folder = kept(cache, f"decoder {precision} {config} {content}", build)
     return OnnxDecoder(folder, config, threads)
 
 
-def calibrated(engine: OnnxDecoder, texts: Sequence[Float32]) -> CacheScales:
+def calibrated(engine: OnnxDecoder, usual: Sequence[Branch]) -> CacheScales:
     """Scales for an 8-bit cache: the largest values of each channel while an engine with a float32
     cache plays from several places of a window, with some room. Deterministic."""
     decoder = engine.config.decoder
     shape = (2, decoder.layers, decoder.heads, cached_width(engine.config))
     peaks = np.full(shape, _LEAST, np.float32)
-    for text, first in zip(cycle(texts), _POSITIONS, strict=False):
-        branches = _branches(engine.config, text)
-        session = OnnxSession(engine, [branches], (3.0,), Sampling(), _STEPS, first)
+    chroma = None
+    if engine.config.chroma_bins is not None and engine.config.chroma_frames is not None:
+        chroma = no_melody(engine.config.chroma_frames, engine.config.chroma_bins)
+    for branch, first in zip(cycle(usual), _POSITIONS, strict=False):
+        item = [Branch(None, chroma), replace(branch, chroma=chroma)]
+        session = OnnxSession(engine, [item], (3.0,), Sampling(), CALIBRATION_STEPS, first)
         draws = draws_of(first)
         codes = np.full((1, decoder.codebooks), decoder.card)
-        for _ in range(_STEPS):
+        for _ in range(CALIBRATION_STEPS):
             codes = session.next_codes(codes, draws.random(codes.shape))
         for layer, pair in enumerate(session.cached()):
             for side, cached in zip(peaks, pair, strict=True):
                 side[layer] = np.maximum(side[layer], np.abs(cached).max(axis=(0, 2)))
     scales = (peaks * (_HEADROOM / _INT8_MAX)).reshape(2, decoder.layers, -1)
     return CacheScales(scales[0], scales[1])
-
-
-def _branches(config: MusicGenConfig, text: Float32) -> tuple[Branch, Branch]:
-    chroma = None
-    if config.chroma_bins is not None and config.chroma_frames is not None:
-        chroma = no_melody(config.chroma_frames, config.chroma_bins)
-    return Branch(None, chroma), Branch(text, chroma)

@@ -39,6 +39,7 @@ class Shape:
     heard: tuple[tuple[bool, ...], ...]
     """[I][B]: which rows attend to a text."""
     text_length: int
+    has_score: bool
     capacity: int
     weights: tuple[float, ...]
     sampling: Sampling
@@ -53,9 +54,9 @@ class Shape:
     ) -> Shape:
         heard = tuple(tuple(branch.text is not None for branch in item) for item in items)
         lengths = [len(b.text) for item in items for b in item if b.text is not None]
-        return cls(
-            heard, rounded(max(lengths, default=0), _TEXT_MULTIPLE), capacity, weights, sampling
-        )
+        has_score = any(branch.added is not None for item in items for branch in item)
+        length = rounded(max(lengths, default=0), _TEXT_MULTIPLE)
+        return cls(heard, length, has_score, capacity, weights, sampling)
 
 
 class Block:
@@ -82,6 +83,12 @@ class Block:
             self._text = decoder.new_cache(len(heard), shape.text_length)
             like = decoder.norm.weight
             self._text_mask = like.new_zeros(len(heard), 1, 1, shape.text_length)
+        # What a score adds to the embedding of each step, and how many were taken in.
+        self._added: Tensor | None = None
+        if shape.has_score:
+            width = decoder.config.decoder.width
+            self._added = decoder.norm.weight.new_zeros(len(self._rows), shape.capacity, width)
+        self._fed = self._tensor(np.zeros(1, np.int64))
         self._length = self._tensor(np.zeros(len(self._rows), np.int64))
         self._longest = 0  # the same on the host: the graphs count by themselves
         codebooks, card = decoder.config.decoder.codebooks, decoder.config.decoder.card
@@ -99,8 +106,15 @@ class Block:
             kept.key.zero_()  # a number that is not finite would be seen even where it is masked
             kept.value.zero_()
         self._length.zero_()
+        self._fed.zero_()
         self._longest = 0
         branches = [items[row % self._items][row // self._items] for row in self._rows]
+        if self._added is not None:
+            self._added.zero_()
+            for row, branch in enumerate(branches):
+                if branch.added is not None:
+                    added = self._tensor(branch.added).to(self._added.dtype)
+                    self._added[row, : len(added)] = added
         self._prefix_steps = 0
         if self._decoder.config.decoder.prefix:
             owners = [items[row % self._items] for row in self._rows]
@@ -121,7 +135,7 @@ class Block:
     def feed(self, codes: Codes) -> None:
         """Take in steps [I, K, S]."""
         for chunk in self._tensor(codes).split(_FEED_STEPS, dim=-1):
-            x = self._decoder.embed(chunk)[self._row_item]
+            x = self._with_score(self._decoder.embed(chunk)[self._row_item])
             self._take_in(x, torch.full_like(self._length, x.shape[1]), x.shape[1])
 
     def launch(self, codes: Codes, draws: NDArray[np.float64]) -> None:
@@ -152,6 +166,7 @@ class Block:
     def _step(self, reach: int) -> None:
         """All of a step; what a graph holds."""
         x = self._decoder.embed(self._codes[..., None])[self._row_item]  # [R, 1, D]
+        x = self._with_score(x)
         raw = self._decoder.step(
             x, self._length, reach, self._cache, self._text, self._text_mask
         ).float()  # [R, K, V]
@@ -164,15 +179,25 @@ class Block:
         self._chosen.copy_(chosen.masked_fill(~finite[:, None], _BROKEN))
         self._length.add_(1)
 
+    def _with_score(self, x: Tensor) -> Tensor:
+        """The embeddings [R, S, D] of the next steps, with what the score adds to them."""
+        if self._added is None:
+            return x
+        steps = self._fed + torch.arange(x.shape[1], device=self._device)
+        self._fed.add_(x.shape[1])
+        return x + self._added[:, steps]
+
     def _captured(self, reach: int) -> torch.cuda.CUDAGraph:
         """A step as a graph; nothing has happened yet when it is there."""
-        length = self._length.clone()
+        length, fed = self._length.clone(), self._fed.clone()
         with torch.cuda.device(self._device):
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 self._step(reach)  # loads and compiles what a capture may not
-                self._length.copy_(length)  # and so it will write to the same place again
+                # And so it will read and write in the same places again.
+                self._length.copy_(length)
+                self._fed.copy_(fed)
             torch.cuda.current_stream().wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
             # Other threads may use the device meanwhile.

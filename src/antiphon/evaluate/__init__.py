@@ -1,0 +1,1 @@
+"""Judging models: asked for, played, heard."""

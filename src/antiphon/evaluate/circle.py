@@ -1,0 +1,198 @@
+"""The circle: prompts to the composer, its sound to the listener: was what was asked for heard?
+
+Beside it the same scores played by instruments, which is what the ear itself makes of them
+(ceiling), and the same sounds held against another piece's prompt (chance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+
+from antiphon.analysis import measure
+from antiphon.analysis.judging import TEMPO_TOLERANCE
+from antiphon.arrange import arrange
+from antiphon.audio import Waveform
+from antiphon.compose.arranging import arranged
+from antiphon.compose.composer import Composer, collect
+from antiphon.compose.requests import Request
+from antiphon.controls import ENERGIES, GENRES, Controls
+from antiphon.data.synthesizing import Recipe, write_piece
+from antiphon.data.tunes import tune_split
+from antiphon.description import Heard
+from antiphon.errors import DependencyError
+from antiphon.evaluate.statistics import Estimate, correlation_of, mean_of
+from antiphon.facts import Facts
+from antiphon.hearing import hear
+from antiphon.score import Score
+from antiphon.synth import fit_length, render
+
+CONTROLS = ("genre", "drums", "energy", "instruments", "tempo", "key")
+SECONDS = 10.0
+SEED = 930_000  # no corpus has it
+_BATCH = 16
+_MOST_TRIES = 400
+_ASSERTED = 0.5
+Play = Callable[[Score], Waveform]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, and what it asks for; its score is of chords that no composer of ours has learned
+    from."""
+
+    request: Request
+    wishes: Controls
+    score: Score
+
+
+@dataclass(frozen=True)
+class Sounded:
+    """One sound of a piece, measured and heard."""
+
+    facts: Facts
+    heard: Heard
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """How often what was asked for was heard; a correlation for energy."""
+
+    control: str
+    heard: Estimate
+    ceiling: Estimate
+    chance: Estimate
+
+
+@dataclass(frozen=True)
+class CircleResult:
+    """A row for each control; `played_by` says what played the ceiling."""
+
+    prompts: int
+    played_by: str
+    rows: tuple[ControlResult, ...]
+
+
+def held_out_prompts(count: int, seed: int = SEED) -> Iterator[Asked]:
+    """Prompts in the words of captions, each genre as often; with seeds whose scores open with
+    chords of the test split."""
+    for number in range(count):
+        recipe = Recipe(
+            count, seed, SECONDS, variation="light", genres=(GENRES[number % len(GENRES)],)
+        )
+        piece = write_piece(recipe, number)
+        draws = Random(f"{seed} {number} prompt")
+        controls = Controls(duration_seconds=SECONDS)
+        for _ in range(_MOST_TRIES):
+            request = Request(piece.caption, draws.randrange(1 << 40), controls)
+            found = arranged(request)
+            if tune_split(found.score) == "test":
+                yield Asked(request, found.wishes, found.score)
+                break
+
+
+def play_circle(
+    composer: Composer, count: int, on_piece: Callable[[int, int], None], seed: int = SEED
+) -> CircleResult:
+    """Compose `count` prompts and hear them. Raises EngineError."""
+    asked = list(held_out_prompts(count, seed))
+    play, name = instruments()
+    sounds: list[Sounded] = []
+    for sound in composed(composer, [one.request for one in asked]):
+        sounds.append(sounded(sound))
+        on_piece(len(sounds), 2 * len(asked))
+    ceiling: list[Sounded] = []
+    for one in asked:
+        ceiling.append(sounded(fit_length(play(one.score), SECONDS)))
+        on_piece(len(asked) + len(ceiling), 2 * len(asked))
+    wishes = [one.wishes for one in asked]
+    others = Random(seed).sample(wishes, len(wishes))
+    rows = tuple(
+        ControlResult(
+            control, found(control, wishes, sounds), found(control, wishes, ceiling),
+            found(control, others, sounds),
+        )
+        for control in CONTROLS
+    )  # fmt: skip
+    return CircleResult(len(asked), name, rows)
+
+
+def composed(composer: Composer, requests: Sequence[Request]) -> Iterator[Waveform]:
+    """The sounds of some requests, side by side as far as they go together."""
+    for first in range(0, len(requests), _BATCH):
+        performance = composer.renderer.perform(requests[first : first + _BATCH])
+        for samples in collect(performance):
+            yield Waveform(samples, composer.sample_rate)
+
+
+def instruments() -> tuple[Play, str]:
+    """FluidSynth with this machine's soundfont, or our own; and its name."""
+    from antiphon.synth import render_fluidsynth
+    from antiphon.synth.fluidsynth import find_soundfont
+
+    try:
+        font = find_soundfont()
+        render_fluidsynth(arrange(Controls(bars=1), 0), font, sample_rate=16_000)
+    except DependencyError:
+        return lambda score: render(score), "our own instruments"
+    return lambda score: render_fluidsynth(score, font), font.name
+
+
+def sounded(sound: Waveform) -> Sounded:
+    """A sound measured and heard."""
+    facts = measure(sound)
+    return Sounded(facts, hear(sound, facts))
+
+
+def found(control: str, wishes: Sequence[Controls], sounds: Sequence[Sounded]) -> Estimate:
+    """How often one control was kept, over the pieces in which it was asked for."""
+    pairs = list(zip(wishes, sounds, strict=True))
+    if control == "energy":
+        both = [
+            (ENERGIES.index(wish.energy) / 2, level)
+            for wish, sound in pairs
+            if wish.energy is not None and (level := energy_level(sound.heard)) is not None
+        ]
+        return correlation_of([one for one, _ in both], [other for _, other in both])
+    return mean_of([value for pair in pairs for value in _kept(control, *pair)])
+
+
+def energy_level(heard: Heard) -> float | None:
+    """As heard, 0 to 1; None where no music is."""
+    curve = heard.energy_curve
+    return None if curve is None or not curve.level else float(np.mean(curve.level))
+
+
+def _kept(control: str, wishes: Controls, sound: Sounded) -> Sequence[float]:
+    """1 for each wish of a kind that was kept, 0 for each that was not."""
+    heard, facts = sound.heard, sound.facts
+    names = {tag.name for tag in heard.instruments if tag.confidence >= _ASSERTED}
+    has_drums = heard.drums is not None and heard.drums.present
+    match control:
+        case "genre" if wishes.genre is not None:
+            return [bool(heard.genre) and heard.genre[0].name == wishes.genre]
+        case "drums":
+            asked = [True] * ("drums" in wishes.instruments) + [False] * ("drums" in wishes.without)
+            return [has_drums == one for one in asked]
+        case "instruments":
+            wanted = [name in names for name in wishes.instruments if name != "drums"]
+            return wanted + [name not in names for name in wishes.without if name != "drums"]
+        case "tempo" if wishes.tempo_bpm is not None:
+            bpm = facts.tempo.bpm
+            return [bpm is not None and abs(bpm / wishes.tempo_bpm - 1) <= TEMPO_TOLERANCE]
+        case "key" if wishes.key is not None:
+            return [facts.key.name == wishes.key.name]
+        case _:
+            return []
+
+
+def to_dict(result: CircleResult) -> Mapping[str, object]:
+    """Plain data under the names of the JSON output."""
+    rows = {
+        row.control: {name: vars(getattr(row, name)) for name in ("heard", "ceiling", "chance")}
+        for row in result.rows
+    }
+    return {**vars(replace(result)), "rows": rows}
