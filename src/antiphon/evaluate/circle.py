@@ -79,10 +79,11 @@ class CircleResult:
 def held_out_prompts(count: int, seed: int = SEED) -> Iterator[Asked]:
     """Prompts in the words of captions, each genre as often; with seeds whose scores open with
     chords of the test split."""
-    for number in range(count):
-        recipe = Recipe(
-            count, seed, SECONDS, variation="light", genres=(GENRES[number % len(GENRES)],)
-        )
+    found_so_far = 0
+    for number in range(_MOST_TRIES * count):
+        if found_so_far == count:
+            return
+        recipe = Recipe(1, seed, SECONDS, variation="light", genres=(GENRES[number % len(GENRES)],))
         piece = write_piece(recipe, number)
         draws = Random(f"{seed} {number} prompt")
         controls = Controls(duration_seconds=SECONDS)
@@ -91,6 +92,7 @@ def held_out_prompts(count: int, seed: int = SEED) -> Iterator[Asked]:
             found = arranged(request)
             if tune_split(found.score) == "test":
                 yield Asked(request, found.wishes, found.score)
+                found_so_far += 1
                 break
 
 

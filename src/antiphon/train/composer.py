@@ -73,7 +73,9 @@ class ComposerTask(ComposerShape):
         if needs_codec:
             _require_codec(self._codec_folder, codec, folder)
         model = self.config.model
-        is_magnitude = isinstance(read_codec_config(self._codec_folder), MagnitudeConfig)
+        is_magnitude = needs_codec and isinstance(
+            read_codec_config(self._codec_folder), MagnitudeConfig
+        )
         if model.trains_text and not model.begin and is_magnitude:
             self.model.begin_tables(read_codebooks(self._codec_folder), config.training.seed)
         if self.config.model.tune == "adapter" and not codec.score_width:
