@@ -230,16 +230,8 @@ def score_row() -> Row:
 
 def small_task(folder: Path) -> ComposerTask:
     codec = packaged("composer")
-    identity = CodecIdentity(
-        codec_checksum(codec, settings.load().cache / "graphs"),
-        "codec",
-        16_000,
-        1,
-        25,
-        4,
-        1024,
-        WIDTH,
-    )
+    checksum = codec_checksum(codec, settings.load().cache / "graphs")
+    identity = CodecIdentity(checksum, "codec", 16_000, 1, 25, 4, 1024, WIDTH)
     draws = np.random.default_rng(0)
     clips = [
         CodedClip(

@@ -61,8 +61,12 @@ class Weights:
         return self._prefix + name in self._shapes
 
     def __iter__(self) -> Iterator[str]:
+        """The names, without the scales of what is kept in 8 bits: these go with it."""
         start = len(self._prefix)
-        return (name[start:] for name in self._shapes if name.startswith(self._prefix))
+        for name in self._shapes:
+            is_scale = name.endswith(SCALES) and name.removesuffix(SCALES) in self._shapes
+            if name.startswith(self._prefix) and not is_scale:
+                yield name[start:]
 
     def below(self, prefix: str) -> Weights:
         """The same files, seen from below `prefix`; open as long as this one is."""

@@ -13,7 +13,8 @@ import soundfile
 from antiphon.controls import Controls
 from antiphon.data.manifest import read_manifest
 from antiphon.data.running import RunOptions
-from antiphon.data.synthesizing import Recipe, piece_split, synthesize, write_piece
+from antiphon.data.synthesizing import Recipe, synthesize, write_piece
+from antiphon.data.tunes import piece_split
 from antiphon.data.wording import _read
 from antiphon.errors import ConfigError, DependencyError
 from antiphon.score import Score

@@ -16,7 +16,8 @@ from antiphon.data.manifest import Clip, Manifest, read_manifest
 from antiphon.data.not_music import HELD_OUT_KINDS, KINDS
 from antiphon.data.running import RunOptions
 from antiphon.data.sounds.espeak import Espeak
-from antiphon.data.synthesizing import Recipe, piece_split, synthesize
+from antiphon.data.synthesizing import Recipe, synthesize
+from antiphon.data.tunes import piece_split
 from antiphon.errors import ConfigError
 
 pytestmark = pytest.mark.integration

@@ -129,30 +129,23 @@ def export(
     from antiphon.models import find
 
     found = find(checkpoint, settings.models)
-    if is_listener(found):
+    if is_listener(found) or is_magnitude_codec(found):
+        if is_listener(found):
+            from antiphon.listen.packing import repack
+
+            what = "a listener, which comes in transformers' layout"
+        else:
+            from antiphon.compose.conversion.packing import pack_codec as repack
+
+            what = "a codec, which comes as safetensors"
         if format not in (None, "transformers") or threads:
             raise ConfigError(
-                f"{checkpoint} is a listener, which comes in transformers' layout; expected no "
-                "other --format, and no --threads"
+                f"{checkpoint} is {what}; expected no other --format, and no --threads"
             )
         from antiphon.compose.conversion.result import whole_folder
-        from antiphon.listen.packing import repack
 
         with whole_folder(output) as temporary:
             repack(found, temporary, precision or "fp32")
-        console.print_text(str(output))
-        return
-    if is_magnitude_codec(found):
-        if format not in (None, "transformers") or threads:
-            raise ConfigError(
-                f"{checkpoint} is a codec, which comes as safetensors; expected no other --format, "
-                "and no --threads"
-            )
-        from antiphon.compose.conversion.packing import pack_codec
-        from antiphon.compose.conversion.result import whole_folder
-
-        with whole_folder(output) as temporary:
-            pack_codec(found, temporary, precision or "fp32")
         console.print_text(str(output))
         return
     with shown_stages() as show:

@@ -92,10 +92,9 @@ def generate(
     """
     given = dict(locals())
     settings = console.start(context)
-    from antiphon.compose.choosing import candidates_of
     from antiphon.compose.delivery import deliver, deliver_growing, stream_pcm
     from antiphon.compose.forms import sidecar
-    from antiphon.compose.options import candidates_count, form_of, request_of, slug
+    from antiphon.compose.options import form_of, requests_of, slug
     from antiphon.score import drawn_seed
 
     if seed is None:
@@ -108,12 +107,11 @@ def generate(
             "--output - gives bare PCM on stdout; expected --stream with it, and no --json"
         )
     options = composing.piece_options(given)
-    request = request_of(prompt, seed, options, settings.max_seconds)
+    tries = requests_of(prompt, seed, options, settings.max_seconds)
     name = Path("stdout.wav") if to_stdout else Path(output or f"{slug(prompt)}-{seed}.wav")
     if output is None:
         unused(name)
     form = form_of(name, options)
-    tries = candidates_of(request, candidates_count(options))
     if stream and len(tries) > 1:
         raise ConfigError(
             "--candidates needs whole pieces to choose from, and --stream writes the first as it "

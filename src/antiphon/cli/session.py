@@ -114,14 +114,14 @@ class Session:
     def accepted(self, asked: Asked) -> Performance:
         """The piece, ready to be played. Raises ConfigError for settings that the model cannot play
         or no file takes."""
-        from antiphon.compose.choosing import candidates_of
-        from antiphon.compose.options import candidates_count, form_of, request_of
+        from antiphon.compose.options import form_of, requests_of
 
         renderer = self.composer.renderer
         form = form_of(Path(f"a.{asked.options.get('format', 'wav')}"), asked.options)
         form.fitted(renderer.sample_rate, renderer.channels)
-        request = request_of(asked.prompt, asked.seed, asked.options, self.max_seconds)
-        return renderer.perform(candidates_of(request, candidates_count(asked.options)))
+        return renderer.perform(
+            requests_of(asked.prompt, asked.seed, asked.options, self.max_seconds)
+        )
 
     def _set(self, name: str, argument: str) -> None:
         from antiphon.compose.options import FLAGS, merged

@@ -25,7 +25,8 @@ from antiphon.notation import Key
 from antiphon.score import Score
 
 # What a score says itself.
-_SCORED = ("tempo", "key", "metre", "duration", "bars", "sections", "intro", "ending")
+_FORM = ("duration", "bars", "sections", "intro", "ending")
+_SCORED = ("tempo", "key", "metre", *_FORM)
 
 
 @dataclass(frozen=True)
@@ -56,29 +57,34 @@ def arranged(request: Request) -> Arranged:
 
     Raises ConfigError for wishes that cannot be arranged, or that the score decides already.
     """
-    understood = understand(request.prompt)
     if request.loop_bars is not None:
         _require_loop(request)
     if request.score is not None:
-        return _own(request, request.score, understood.notes)
-    combined = combine(request.controls.to_dict(), understood)
-    wishes = with_length(combined.controls)
+        return _own(request, request.score, understand(request.prompt).notes)
+    wishes, notes = _wished(request)
     if request.loop_bars is not None:
-        wishes = _with_bars(combined.controls, request.loop_bars)
+        wishes = _with_bars(wishes, request.loop_bars)
+        return _loop(Arranged(arrange(wishes, request.seed), wishes, 0.0, notes))
+    wishes = with_length(wishes)
     score = arrange(wishes, request.seed)
-    notes = [*understood.notes, *combined.contradictions]
-    if understood.unknown:
-        notes.append(f"not understood by the arranger: {', '.join(understood.unknown)}")
-    if request.loop_bars is not None:
-        return _loop(Arranged(score, wishes, 0.0, tuple(notes)))
     seconds = wishes.duration_seconds or score.duration_seconds
-    return Arranged(score, wishes, seconds, tuple(notes))
+    return Arranged(score, wishes, seconds, notes)
+
+
+def _wished(request: Request) -> tuple[Controls, tuple[str, ...]]:
+    """What flags and prompt ask for together, and what is to be said of it."""
+    understood = understand(request.prompt)
+    combined = combine(request.controls.to_dict(), understood)
+    notes = (*understood.notes, *combined.contradictions)
+    if understood.unknown:
+        notes = (*notes, f"not understood by the arranger: {', '.join(understood.unknown)}")
+    return combined.controls, notes
 
 
 def _require_loop(request: Request) -> None:
     """Raise ConfigError for what contradicts a loop."""
     given = request.controls.to_dict()
-    for name in ("duration", "bars", "sections", "intro", "ending"):
+    for name in _FORM:
         if name in given:
             raise ConfigError(f"--{name} and --loop-bars both say its form; expected one of them")
     if request.continuation is not None:
@@ -115,9 +121,11 @@ def arranged_after(request: Request, recording: Waveform) -> Arranged:
         raise ConfigError(
             "--from-score and --continue both say how the piece begins; expected one of them"
         )
+    if request.loop_bars is not None:
+        _require_loop(request)
     facts = measure(recording)
-    combined = combine(request.controls.to_dict(), understand(request.prompt))
-    wishes, notes = with_length(combined.controls), list[str]()
+    wishes, said = _wished(request)
+    wishes, notes = with_length(wishes), [*said]
     tempo, key = facts.tempo, facts.key
     if wishes.tempo_bpm is None and tempo.bpm is not None and _is_playable(tempo.bpm):
         wishes = replace(wishes, tempo_bpm=round(tempo.bpm, 2))
@@ -133,12 +141,12 @@ def arranged_after(request: Request, recording: Waveform) -> Arranged:
     seconds = wishes.duration_seconds
     if seconds is not None:
         wishes = replace(wishes, duration_seconds=max(seconds - start, 1.0))
-    piece = arranged(replace(request, prompt=request.prompt, controls=wishes))
-    return replace(
-        piece,
-        wishes=replace(piece.wishes, duration_seconds=seconds),
-        seconds=start + piece.seconds if seconds is None else seconds,
-        notes=(*piece.notes, *notes),
+    score = arrange(wishes, request.seed)
+    return Arranged(
+        score,
+        replace(wishes, duration_seconds=seconds),
+        start + score.duration_seconds if seconds is None else seconds,
+        tuple(notes),
         start_seconds=start,
     )
 

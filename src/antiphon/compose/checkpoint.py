@@ -13,6 +13,7 @@ from antiphon.compose.codecs.magnitude_config import MODEL_TYPE as MAGNITUDE
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig, magnitude_config
 from antiphon.compose.config_values import ConfigValues
 from antiphon.errors import ModelError
+from antiphon.weights import Weights
 
 CODEC_PART = "audio_encoder."  # before the names of the codec's tensors in a MusicGen
 MUSICGEN_TYPES = ("musicgen", "musicgen_melody")
@@ -214,6 +215,12 @@ def _musicgen_config(config: ConfigValues, where: str) -> MusicGenConfig:
 def read_values(folder: Path) -> dict[str, object]:
     """A config.json as it stands. Raises ModelError for a folder without one."""
     return ConfigValues.load(folder).values()
+
+
+def codec_part(weights: Weights) -> Weights:
+    """The tensors of the codec alone, of a MusicGen checkpoint or of a codec's."""
+    inside = any(name.startswith(CODEC_PART) for name in weights)
+    return weights.below(CODEC_PART) if inside else weights
 
 
 def read_codec_config(folder: Path) -> CodecConfig | MagnitudeConfig:

@@ -10,14 +10,11 @@ from antiphon.analysis import adherence, measure
 from antiphon.analysis.judging import Adherence
 from antiphon.compose.arranging import told_controls
 from antiphon.compose.composer import SYNTH, Composer
-from antiphon.compose.requests import MAX_SEED, Plan, Request
+from antiphon.compose.requests import Plan
 from antiphon.controls import Controls
 from antiphon.description import Heard
-from antiphon.errors import ConfigError
 from antiphon.facts import Facts
 from antiphon.score import Score
-
-MAX_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -55,17 +52,6 @@ class Judgement:
             "genre": self.heard.genre[0].name if self.heard.genre else None,
             "drums": None if drums is None else drums.present,
         }
-
-
-def candidates_of(request: Request, count: int) -> tuple[Request, ...]:
-    """A request with its seed and the ones after it: any of them alone gives the same piece.
-
-    Raises ConfigError for a count that is out of range.
-    """
-    if not 1 <= count <= MAX_CANDIDATES:
-        raise ConfigError(f"candidates is {count}; expected 1 to {MAX_CANDIDATES}")
-    seeds = [(request.seed + number) % (MAX_SEED + 1) for number in range(count)]
-    return tuple(replace(request, seed=seed) for seed in seeds)
 
 
 def judge(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon.compose.own_scores import read_score
-from antiphon.compose.requests import Request, Section
+from antiphon.compose.requests import MAX_SEED, Request, Section
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import OPTION_NAMES, Controls, number, whole_number
 from antiphon.errors import ConfigError
@@ -35,6 +36,7 @@ NAMES = (
     *OPTION_NAMES, "section", "negative", *FILES, "loop_bars", *_CHOOSING, *_SAMPLING, *_FORM
 )  # fmt: skip
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+MAX_CANDIDATES = 16
 _SLUG_WORDS, _SLUG_LETTERS = 6, 60
 
 
@@ -73,9 +75,17 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
     )
 
 
-def candidates_count(options: Options) -> int:
-    """How many candidates there are for a piece. Raises ConfigError for what is no number."""
-    return whole_number(options, "candidates") or 1
+def requests_of(
+    prompt: str, seed: int, options: Options, max_seconds: float
+) -> tuple[Request, ...]:
+    """The request for one piece and, where several candidates are asked for, the same with the
+    seeds after its own: any of them alone gives the same piece. Raises as `request_of` does."""
+    count = whole_number(options, "candidates")
+    if count is not None and not 1 <= count <= MAX_CANDIDATES:
+        raise ConfigError(f"candidates is {count}; expected 1 to {MAX_CANDIDATES}")
+    request = request_of(prompt, seed, options, max_seconds)
+    seeds = [(seed + number) % (MAX_SEED + 1) for number in range(count or 1)]
+    return tuple(replace(request, seed=seed) for seed in seeds)
 
 
 def form_of(path: Path, options: Options) -> Form:

@@ -76,7 +76,7 @@ class ScoreAdapter:
 
     def __init__(self, config: AdapterConfig, tensors: dict[str, Float32]) -> None:
         self.config = config
-        self._tensors = tensors
+        self.tensors = tensors
 
     @classmethod
     def load(cls, folder: Path) -> ScoreAdapter:
@@ -93,13 +93,13 @@ class ScoreAdapter:
     def checksum(self) -> str:
         """Of its weights."""
         digest = hashlib.sha256()
-        for name in sorted(self._tensors):
-            digest.update(self._tensors[name].tobytes())
+        for name in sorted(self.tensors):
+            digest.update(self.tensors[name].tobytes())
         return digest.hexdigest()
 
     def extra(self, frames: NDArray[np.float32], steps: int) -> Float32:
         """Score frames [F, W] -> what is added to the embedding of `steps` steps, [S, D]."""
-        tensors = self._tensors
+        tensors = self.tensors
         x = shown_frames(frames, steps) @ tensors["read.weight"].T + tensors["read.bias"]
         # GELU by the error function, as torch has it.
         from scipy.special import erf

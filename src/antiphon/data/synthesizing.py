@@ -23,11 +23,11 @@ from antiphon.arrange import arrange
 from antiphon.audio import Waveform
 from antiphon.audio.waveform import with_channels
 from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS, MOODS, Controls
-from antiphon.data.manifest import Clip, Split, relative_path, write_manifest
+from antiphon.data.manifest import Clip, relative_path, write_manifest
 from antiphon.data.not_music import LOWEST_RATE, drawn_kind, not_music
 from antiphon.data.running import Item, Record, Result, RunOptions, key_of, run_items
 from antiphon.data.sounds.espeak import Espeak, find_espeak
-from antiphon.data.tunes import opening_chords, tune_split
+from antiphon.data.tunes import piece_split, tune_group, tune_split
 from antiphon.data.varying import (
     VARIATIONS,
     Form,
@@ -50,7 +50,6 @@ LEDGER_NAME = ".synthesize.jsonl"
 MAX_SECONDS = 600.0
 _SHORT_SECONDS = 12.0
 _FOLDER_SIZE = 1000  # pieces in one folder
-_SPLITS: dict[int, Split] = {7: "validation", 17: "test"}  # of every 20 pieces, the rest train
 _RECIPE_VERSION, _LIGHT_VERSION = (
     2,
     3,
@@ -199,18 +198,6 @@ def _require_same_recipe(folder: Path, made_by: Mapping[str, object]) -> None:
         )
 
 
-def piece_split(number: int) -> Split:
-    """The split of a piece, whatever the count: of each 20 pieces one is for validation and one for
-    the test, and of the first 8 one is for validation already."""
-    return _SPLITS.get(number % 20, "train")
-
-
-def _tune(score: Score) -> str:
-    """What pieces with its opening chords have in common, and must not be torn apart by splits."""
-    digest = hashlib.blake2b(opening_chords(score).encode(), digest_size=8).hexdigest()
-    return f"opening:{digest}"
-
-
 def is_music(recipe: Recipe, number: int) -> bool:
     """Whether piece `number` is music; what is not stays so where the share is larger."""
     return Random(f"{recipe.seed} {number} music").random() >= recipe.not_music
@@ -331,7 +318,7 @@ class _Playing:
             music=True,
         )
         if recipe.variation == "light":
-            clip = replace(clip, split=tune_split(piece.score), group=_tune(piece.score))
+            clip = replace(clip, split=tune_split(piece.score), group=tune_group(piece.score))
         return asdict(clip)
 
     def _sound(self, number: int) -> Record:

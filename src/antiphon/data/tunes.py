@@ -11,8 +11,7 @@ from antiphon.score import Score
 _OPENING_BARS = 4
 _MOTIF_BARS = 2
 _STEPS_PER_BEAT = 4
-_SHARES = 20  # of which one is for validation and one for the test
-_HELD_OUT: dict[int, Split] = {7: "validation", 17: "test"}
+_SPLITS: dict[int, Split] = {7: "validation", 17: "test"}  # of every 20 pieces, the rest train
 
 
 def opening_chords(score: Score) -> str:
@@ -46,8 +45,19 @@ def motif(score: Score) -> str:
     return ""
 
 
+def piece_split(number: int) -> Split:
+    """The split of a piece, whatever the count: of each 20 pieces one is for validation and one for
+    the test, and of the first 8 one is for validation already."""
+    return _SPLITS.get(number % 20, "train")
+
+
 def tune_split(score: Score) -> Split:
-    """The split of all pieces with its opening chords; of those one in twenty is for validation,
-    and one for the test."""
+    """The split of all pieces with its opening chords, as if these were a number."""
     digest = hashlib.blake2b(opening_chords(score).encode(), digest_size=4).digest()
-    return _HELD_OUT.get(int.from_bytes(digest) % _SHARES, "train")
+    return piece_split(int.from_bytes(digest))
+
+
+def tune_group(score: Score) -> str:
+    """What pieces with its opening chords have in common, and must not be torn apart by splits."""
+    digest = hashlib.blake2b(opening_chords(score).encode(), digest_size=8).hexdigest()
+    return f"opening:{digest}"

@@ -7,14 +7,13 @@ Beside it the same scores played by instruments, which is what the ear itself ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 
-from antiphon.analysis import measure
-from antiphon.analysis.judging import TEMPO_TOLERANCE
-from antiphon.arrange import arrange
+from antiphon.analysis import adherence, measure
 from antiphon.audio import Waveform
 from antiphon.compose.arranging import arranged
 from antiphon.compose.composer import Composer, collect
@@ -28,7 +27,7 @@ from antiphon.evaluate.statistics import Estimate, correlation_of, mean_of
 from antiphon.facts import Facts
 from antiphon.hearing import hear
 from antiphon.score import Score
-from antiphon.synth import fit_length, render
+from antiphon.synth import FluidSynthPlayer, find_soundfont, fit_length, render
 
 CONTROLS = ("genre", "drums", "energy", "instruments", "tempo", "key")
 SECONDS = 10.0
@@ -101,15 +100,15 @@ def play_circle(
 ) -> CircleResult:
     """Compose `count` prompts and hear them. Raises EngineError."""
     asked = list(held_out_prompts(count, seed))
-    play, name = instruments()
     sounds: list[Sounded] = []
     for sound in composed(composer, [one.request for one in asked]):
         sounds.append(sounded(sound))
         on_piece(len(sounds), 2 * len(asked))
     ceiling: list[Sounded] = []
-    for one in asked:
-        ceiling.append(sounded(fit_length(play(one.score), SECONDS)))
-        on_piece(len(asked) + len(ceiling), 2 * len(asked))
+    with instruments() as (play, name):
+        for one in asked:
+            ceiling.append(sounded(fit_length(play(one.score), SECONDS)))
+            on_piece(len(asked) + len(ceiling), 2 * len(asked))
     wishes = [one.wishes for one in asked]
     others = Random(seed).sample(wishes, len(wishes))
     rows = tuple(
@@ -130,17 +129,17 @@ def composed(composer: Composer, requests: Sequence[Request]) -> Iterator[Wavefo
             yield Waveform(samples, composer.sample_rate)
 
 
-def instruments() -> tuple[Play, str]:
+@contextmanager
+def instruments() -> Iterator[tuple[Play, str]]:
     """FluidSynth with this machine's soundfont, or our own; and its name."""
-    from antiphon.synth import render_fluidsynth
-    from antiphon.synth.fluidsynth import find_soundfont
-
-    try:
-        font = find_soundfont()
-        render_fluidsynth(arrange(Controls(bars=1), 0), font, sample_rate=16_000)
-    except DependencyError:
-        return lambda score: render(score), "our own instruments"
-    return lambda score: render_fluidsynth(score, font), font.name
+    with ExitStack() as stack:
+        try:
+            font = find_soundfont()
+            player = stack.enter_context(FluidSynthPlayer(font))
+        except DependencyError:
+            yield render, "our own instruments"
+            return
+        yield player.render, font.name
 
 
 def sounded(sound: Waveform) -> Sounded:
@@ -172,23 +171,11 @@ def _kept(control: str, wishes: Controls, sound: Sounded) -> Sequence[float]:
     """1 for each wish of a kind that was kept, 0 for each that was not."""
     heard, facts = sound.heard, sound.facts
     names = {tag.name for tag in heard.instruments if tag.confidence >= _ASSERTED}
-    has_drums = heard.drums is not None and heard.drums.present
-    match control:
-        case "genre" if wishes.genre is not None:
-            return [bool(heard.genre) and heard.genre[0].name == wishes.genre]
-        case "drums":
-            asked = [True] * ("drums" in wishes.instruments) + [False] * ("drums" in wishes.without)
-            return [has_drums == one for one in asked]
-        case "instruments":
-            wanted = [name in names for name in wishes.instruments if name != "drums"]
-            return wanted + [name not in names for name in wishes.without if name != "drums"]
-        case "tempo" if wishes.tempo_bpm is not None:
-            bpm = facts.tempo.bpm
-            return [bpm is not None and abs(bpm / wishes.tempo_bpm - 1) <= TEMPO_TOLERANCE]
-        case "key" if wishes.key is not None:
-            return [facts.key.name == wishes.key.name]
-        case _:
-            return []
+    if control == "instruments":
+        wanted = [name in names for name in wishes.instruments if name != "drums"]
+        return wanted + [name not in names for name in wishes.without if name != "drums"]
+    judged = adherence(wishes, facts, heard).get(control)
+    return [] if judged is None else [judged.ok]
 
 
 def to_dict(result: CircleResult) -> Mapping[str, object]:
@@ -197,4 +184,4 @@ def to_dict(result: CircleResult) -> Mapping[str, object]:
         row.control: {name: vars(getattr(row, name)) for name in ("heard", "ceiling", "chance")}
         for row in result.rows
     }
-    return {**vars(replace(result)), "rows": rows}
+    return {"prompts": result.prompts, "played_by": result.played_by, "rows": rows}

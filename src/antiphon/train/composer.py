@@ -21,7 +21,7 @@ from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.prompt import render
 from antiphon.compose.score_frames import WIDTH
-from antiphon.compose.text import MAX_TEXT_TOKENS
+from antiphon.compose.text import MAX_TEXT_TOKENS, load_tokenizer
 from antiphon.controls import Controls
 from antiphon.data.loading import Corpus
 from antiphon.data.manifest import Split
@@ -38,7 +38,7 @@ from antiphon.train.lora import change_of
 from antiphon.train.resuming import require_same_data
 from antiphon.train.sampling import sampled_codes
 from antiphon.train.task import Batch
-from antiphon.train.tokenizer import new_tokenizer, read_tokenizer
+from antiphon.train.tokenizer import new_tokenizer
 
 _BEGINNINGS = 0.3  # of crops begin where the clip does
 _VALIDATION = 1 << 40  # positions that no training step has
@@ -93,7 +93,7 @@ class ComposerTask(ComposerShape):
             )
             begin = self.config.model.begin
             self.tokenizer = (
-                read_tokenizer(find(begin))
+                load_tokenizer(find(begin), self.model.musicgen.text)
                 if begin
                 else new_tokenizer(texts, config.model.vocabulary)
             )

@@ -19,7 +19,8 @@ from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.engines.torch_text import t5_config
 from antiphon.compose.lm import Decoder
 from antiphon.compose.loading import ADAPTER_NAME
-from antiphon.compose.score_adapter import OFFSETS, AdapterConfig
+from antiphon.compose.score_adapter import OFFSETS, AdapterConfig, ScoreAdapter
+from antiphon.errors import ModelError
 from antiphon.models.finding import find
 from antiphon.train.base import base_of
 from antiphon.train.config import ComposerModelConfig
@@ -140,11 +141,13 @@ class ComposerModel(nn.Module):  # type: ignore[misc]
         place = folder / ADAPTER_NAME
         if self.adapter is None or not place.is_dir():
             return
-        with Weights(weight_files(place)) as weights:
-            shapes = self.adapter.config.shapes()
-            weights.require(shapes)
-            state = {name: torch.from_numpy(weights.read(name)) for name in shapes}
-        self.adapter.load_state_dict(state)
+        adapter = ScoreAdapter.load(place)
+        if adapter.config != self.adapter.config:
+            raise ModelError(
+                f"the score adapter of {folder} is {adapter.config}; expected {self.adapter.config}"
+            )
+        tensors = {name: torch.from_numpy(values) for name, values in adapter.tensors.items()}
+        self.adapter.load_state_dict(tensors)
 
     def forward(self, batch: Batch, step: int) -> Losses:
         """`total`, the mean over the codebooks, and `codebook_k` of each, in nats a code."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from antiphon import __version__
-from antiphon.compose.checkpoint import CODEC_PART, MusicGenConfig, read_values
+from antiphon.compose.checkpoint import CODEC_PART, MusicGenConfig, codec_part, read_values
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.lm import Decoder
 from antiphon.compose.loading import ADAPTER_NAME, GENERATION_NAME
@@ -191,8 +191,7 @@ def _text_tensors(trained: Trained) -> dict[str, Float32]:
 
 def _codec_tensors(folder: Path) -> dict[str, Float32]:
     with Weights(weight_files(folder)) as everything:
-        inside = any(name.startswith(CODEC_PART) for name in everything)
-        codec = everything.below(CODEC_PART) if inside else everything
+        codec = codec_part(everything)
         return {f"{CODEC_PART}{name}": codec.read(name) for name in codec}
 
 

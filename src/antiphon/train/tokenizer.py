@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
-
-from antiphon.compose.text import TOKENIZER_NAME
-from antiphon.errors import ModelError
-from antiphon.files import storage_error
 
 SPECIALS = ("<pad>", "</s>", "<unk>")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789#.,:;-'&/\N{LOWER ONE EIGHTH BLOCK}"
@@ -52,16 +47,3 @@ def new_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """The one of a composer. Raises StorageError, ModelError for what is none."""
-    path = folder / TOKENIZER_NAME
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise storage_error("read", path, error) from error
-    try:
-        return Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
-        raise ModelError(f"{path} is no tokenizer: {error}; fetch the checkpoint again") from error

@@ -14,15 +14,13 @@ from pathlib import Path, PurePath
 
 from antiphon.compose.batch import ledger
 from antiphon.compose.batch.prompt_files import Row
-from antiphon.compose.choosing import candidates_of
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.options import (
     FILES,
-    candidates_count,
     form_of,
     merged,
-    request_of,
+    requests_of,
     seed_of,
     slug,
 )
@@ -47,8 +45,7 @@ class Job:
     def requests(self, max_seconds: float) -> tuple[Request, ...]:
         """The piece, or several candidates for it. Raises ConfigError, AudioError or StorageError;
         reads the recordings it names."""
-        request = request_of(self.prompt, self.seed, self.options, max_seconds)
-        return candidates_of(request, candidates_count(self.options))
+        return requests_of(self.prompt, self.seed, self.options, max_seconds)
 
     def form(self, folder: Path) -> Form:
         """Raises ConfigError."""

@@ -13,7 +13,7 @@ from typing import cast
 
 import numpy as np
 
-from antiphon.compose.checkpoint import CODEC_PART, CodecConfig
+from antiphon.compose.checkpoint import CodecConfig, codec_part
 from antiphon.compose.codecs import (
     DecodingStream,
     Samples,
@@ -55,8 +55,7 @@ def load_encodec(
         )
     files = weight_files(folder)
     with Weights(files) as everything:
-        inside = any(name.startswith(CODEC_PART) for name in everything)
-        weights = everything.below(CODEC_PART) if inside else everything
+        weights = codec_part(everything)
         norm = encodec_graph.weight_norm(weights, config)
         weights.require(encodec_layers.shapes(config, norm))
         content = fingerprint(files, cache / FINGERPRINTS_NAME)

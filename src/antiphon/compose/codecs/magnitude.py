@@ -12,15 +12,13 @@ L latent width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-from antiphon.compose.checkpoint import CODEC_PART, read_codec_config
+from antiphon.compose.checkpoint import codec_part, read_codec_config
 from antiphon.compose.codecs import (
     DecodingStream,
     Samples,
@@ -45,7 +43,8 @@ def load_magnitude_codec(
 
     Raises ModelError for a folder that holds no such tensors, StorageError.
     """
-    with _codec_weights(folder) as weights:
+    with Weights(weight_files(folder)) as everything:
+        weights = codec_part(everything)
         weights.require(magnitude_graph.shapes(config))
         content = fingerprint(weights.files, cache / FINGERPRINTS_NAME)
         graphs = kept(
@@ -57,18 +56,10 @@ def load_magnitude_codec(
     return MagnitudeCodec(config, graphs, codebooks, threads)
 
 
-@contextmanager
-def _codec_weights(folder: Path) -> Iterator[Weights]:
-    """The tensors of a codec by itself, or of the part of a MusicGen."""
-    with Weights(weight_files(folder)) as everything:
-        inside = any(name.startswith(CODEC_PART) for name in everything)
-        yield everything.below(CODEC_PART) if inside else everything
-
-
 def read_codebooks(folder: Path) -> Float32:
     """The codebooks [K, V, L] of a codec, by itself or a part of a MusicGen. Raises ModelError."""
-    with _codec_weights(folder) as weights:
-        return weights.read(magnitude_graph.CODEBOOKS)
+    with Weights(weight_files(folder)) as everything:
+        return codec_part(everything).read(magnitude_graph.CODEBOOKS)
 
 
 def magnitude_checksum(folder: Path) -> str:
@@ -78,7 +69,8 @@ def magnitude_checksum(folder: Path) -> str:
     assert isinstance(config, MagnitudeConfig), "a magnitude codec"
     shape = (config.sample_rate, config.window, config.stft_hop, config.frames_per_code)
     digest = hashlib.sha256(repr((shape, config.log_floor)).encode())
-    with _codec_weights(folder) as weights:
+    with Weights(weight_files(folder)) as everything:
+        weights = codec_part(everything)
         for name in sorted(magnitude_graph.shapes(config)):
             if not name.startswith("decoder."):
                 digest.update(weights.read(name).tobytes())

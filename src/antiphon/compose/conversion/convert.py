@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon.compose.checkpoint import (
+    codec_part,
     encodec_of,
     musicgen_config,
     read_codec_config,
@@ -288,9 +289,7 @@ def _text_encoder(folder: Path, stack: ExitStack) -> tuple[Mapping[str, object],
 
 def _codec(folder: Path, stack: ExitStack) -> tuple[Mapping[str, object], dict[str, Tensor]]:
     """The config.json and the tensors of an EnCodec or MusicGen folder."""
-    weights = stack.enter_context(Weights(weight_files(folder)))
-    if any(name.startswith(_CODEC_PART) for name in weights):
-        weights = weights.below(_CODEC_PART)
+    weights = codec_part(stack.enter_context(Weights(weight_files(folder))))
     return _part(folder, "audio_encoder"), {name: of_weights(weights, name) for name in weights}
 
 

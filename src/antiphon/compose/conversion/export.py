@@ -19,6 +19,7 @@ from antiphon import __version__
 from antiphon.compose.checkpoint import (
     CODEC_PART,
     CodecConfig,
+    codec_part,
     encodec_of,
     read_config,
     read_values,
@@ -62,7 +63,7 @@ from antiphon.graphs import FORMAT, PRECISIONS
 from antiphon.models.manifest import licence_of
 from antiphon.models.record import read_record
 from antiphon.plain import write_json
-from antiphon.weights import SCALES, WEIGHTS_NAME, Float32, Weights, weight_files
+from antiphon.weights import WEIGHTS_NAME, Float32, Weights, weight_files
 
 FORMATS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("8bit", *(name for name in PRECISIONS if name != "8bit")),
@@ -201,8 +202,7 @@ def _write_graphs(
         if names:
             prepared.rename(folder / names[0])
     with Weights(weight_files(checkpoint)) as weights:
-        inside = any(name.startswith("audio_encoder.") for name in weights)
-        part = weights.below("audio_encoder.") if inside else weights
+        part = codec_part(weights)
         # All of them, and what training left beside: so that the way back is whole.
         names = [name for name in part if name.startswith("quantizer.")]
         tables = {name: of_weights(part, name) for name in names}
@@ -259,7 +259,7 @@ def _write_checkpoint(
         source = (
             checkpoint_tensors(checkpoint, parsed, weights)
             if exported
-            else {name: of_weights(weights, name) for name in weights if SCALES not in name}
+            else {name: of_weights(weights, name) for name in weights}
         )
         tensors: dict[str, Tensor] = {}
         for name, tensor in source.items():
