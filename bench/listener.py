@@ -50,21 +50,16 @@ from antiphon.listen.phrases_heard import music_of  # noqa: E402
 from antiphon.listen.prompts import load_prompt_set  # noqa: E402
 from antiphon.listen.tagger import Moments, Tagger  # noqa: E402
 from antiphon.score import Score  # noqa: E402
-from antiphon.synth.fluidsynth import SOUNDFONT_FOLDERS  # noqa: E402
 from antiphon.threads import usable_cores  # noqa: E402
 from antiphon.train.calibrating import reliability_error  # noqa: E402
 from antiphon.train.hearing import sounding_of  # noqa: E402
 from antiphon.train.labels import UNKNOWN, labels_of  # noqa: E402
+from fonts import KNOWN, UNSEEN, font  # noqa: E402
 from report import Part, Row, Table  # noqa: E402
 
 PROBES = Path(__file__).with_name("listener_probes.py")
 PIECES, SECONDS, RATE = 560, 30.0, 16_000
 SEED = 910_000  # no corpus has it
-KNOWN_FONTS = (
-    "MuseScore_General_Full.sf3", "MuseScore_General_Lite.sf3", "FluidR3_GM.sf2",
-    "FluidR3Mono_GM.sf3",
-)  # fmt: skip
-UNSEEN_FONT = "TimGM6mb.sf2"
 SHORT_SECONDS = 3.0
 SHORTEST_MOMENTS = 25  # of an instrument, to be judged for when it sounds
 LATE_SECONDS, NEAR_SECONDS = 4.0, 2.0
@@ -100,12 +95,10 @@ def run() -> Part:
     tagger = Tagger(ear.folder)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        known = [_font(file) for file in KNOWN_FONTS]
+        known = [font(file) for file in KNOWN]
         music = {
             "same": _music("same fonts", folder / "same", known, tagger, ear, "none"),
-            "unseen": _music(
-                "unseen", folder / "unseen", [_font(UNSEEN_FONT)], tagger, ear, "none"
-            ),
+            "unseen": _music("unseen", folder / "unseen", [font(UNSEEN)], tagger, ear, "none"),
             "strong": _music("spoilt", folder / "strong", known, tagger, ear, "strong"),
         }
         rows = [
@@ -124,26 +117,13 @@ def run() -> Part:
         f"{PIECES} pieces of {SECONDS:.0f} s for each column, of seeds that the listener did not "
         "learn from: keys, tempi, motifs and orders of chords are drawn anew, from the same "
         "styles. Same fonts: "
-        f"{', '.join(KNOWN_FONTS)} and our own synth, played clean; unseen: {UNSEEN_FONT}, which "
+        f"{', '.join(KNOWN)} and our own synth, played clean; unseen: {UNSEEN}, which "
         "no training has heard; spoilt: the same fonts as most of the training has them, with "
         "rooms, noise, bad encoders, other tunings and bands thinned out. Behind each figure is "
         "its 95 % bootstrap interval, and what the same answer to every piece would reach. An "
         "instrument counts as there when it sounds for .4 s or more."
     )
     return Part("listener", "The trained listener", notes, rows, tables)
-
-
-def _font(file: str) -> Path:
-    for folder in SOUNDFONT_FOLDERS:
-        if (folder / file).is_file():
-            return folder / file
-    raise SystemExit(f"{file} is not installed; apt-get install {_PACKAGES}")
-
-
-_PACKAGES = (
-    "musescore-general-soundfont musescore-general-soundfont-small fluid-soundfont-gm "
-    "fluidr3mono-gm-soundfont timgm6mb-soundfont espeak-ng"
-)
 
 
 def _music(
@@ -482,14 +462,13 @@ def _cells(score: float, count: int) -> tuple[str, str]:
 
 
 def _font_table(found: Music) -> Table:
-    fonts = sorted(set(found.fonts))
     rows = []
-    for font in fonts:
-        some = np.array([one == font for one in found.fonts])
+    for name in sorted(set(found.fonts)):
+        some = np.array([font_name == name for font_name in found.fonts])
         said = found.instruments[some] >= 0.5
         genre = found.genre[some].argmax(1) == found.genre_truth[some]
         truth = found.instruments_truth[some]
-        rows.append([font, str(some.sum()), f"{f1(said, truth):.3f}", f"{genre.mean():.3f}"])
+        rows.append([name, str(some.sum()), f"{f1(said, truth):.3f}", f"{genre.mean():.3f}"])
     return Table("By renderer", ("renderer", "pieces", "instruments, micro F1", "genre"), rows)
 
 

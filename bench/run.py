@@ -27,6 +27,7 @@ PARTS = {
     "composing": "composing",
     "training": "training",
     "listener": "listener",
+    "composer": "composer",
 }
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "pyfluidsynth", "librosa", "mir_eval")
 

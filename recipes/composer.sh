@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the composer that comes with the package, from nothing: 100 hours of music in 30,000 pieces,
-# 3 GB, and on two cores 20 minutes for the music, 50 for the codec, 6 for the codes and 45 for the
-# decoder. It needs FluidSynth and three soundfonts of MIT licence (Debian:
+# 3 GB, and on two cores 20 minutes for the music, 50 for the codec, 4 for its finer codebooks, 7 for
+# the codes and 75 for the decoder. It needs FluidSynth and three soundfonts of MIT licence (Debian:
 # musescore-general-soundfont-small, fluid-soundfont-gm, fluidr3mono-gm-soundfont).
 # Run it again to go on where it was broken off.
 set -eu
@@ -18,17 +18,22 @@ antiphon data synthesize --count "$pieces" --duration 12 --seed 21 --variation l
     --soundfont $sounds/sf2/FluidR3_GM.sf2 --soundfont $sounds/sf3/FluidR3Mono_GM.sf3 \
     --output-dir "$work/corpus"
 
-# The codec, in 8 bits: what is shipped makes the codes that are learned from.
+# The codec, of four codebooks and then of two more, in 8 bits: what is shipped makes the codes that
+# are learned from.
 antiphon train codec --config configs/codec/magnitude.yaml --resume auto \
     data.manifest="$work/corpus/manifest.parquet" output_dir="$work/codec-run" "$@"
 [ -d "$work/codec" ] ||
     antiphon export "$work/codec-run/codec" --precision 8bit --output "$work/codec"
-antiphon data preprocess "$work/corpus/manifest.parquet" --codec "$work/codec" \
+antiphon train codec --config configs/codec/finer.yaml --resume auto begin="$work/codec" \
+    data.manifest="$work/corpus/manifest.parquet" output_dir="$work/finer-run" "$@"
+[ -d "$work/finer" ] ||
+    antiphon export "$work/finer-run/codec" --precision 8bit --output "$work/finer"
+antiphon data preprocess "$work/corpus/manifest.parquet" --codec "$work/finer" \
     --output-dir "$work/codes"
 
 # The decoder with its text encoder and score adapter.
 antiphon train composer --config configs/composer/small.yaml --resume auto \
-    data.codes="$work/codes" data.codec="$work/codec" output_dir="$work/run" "$@"
+    data.codes="$work/codes" data.codec="$work/finer" output_dir="$work/run" "$@"
 [ -d "$work/whole" ] || antiphon export "$work/run" --output "$work/whole"
 [ -d "$work/composer" ] || antiphon export "$work/whole" --format transformers --precision 8bit \
     --output "$work/composer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class Weights:
         self.files = files
         self._prefix = ""
         self._stack = ExitStack()
+        self._added: Mapping[str, Sequence[Callable[[], Float32]]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._readers: dict[str, safe_open] = {}
         try:
@@ -73,6 +74,13 @@ class Weights:
         view = object.__new__(Weights)
         view.__dict__.update(vars(self))
         view._prefix = self._prefix + prefix
+        return view
+
+    def with_added(self, added: Mapping[str, Sequence[Callable[[], Float32]]]) -> Weights:
+        """The same files with something added to some tensors, by their names in the files, when
+        they are read; open as long as this one is."""
+        view = self.below("")
+        view._added = added
         return view
 
     def label(self, *names: str) -> str:
@@ -115,6 +123,8 @@ class Weights:
                     "expected one for each row"
                 )
             values *= scales.reshape(-1, *[1] * (values.ndim - 1))
+        for more in self._added.get(full, ()):
+            values = values + more()
         if not np.isfinite(values).all():
             raise ModelError(
                 f"tensor {full!r} of {self.files[0].parent} is not finite; the file is damaged: "

@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from antiphon.arrange import arrange
 from antiphon.audio import Waveform, read, write
 from antiphon.cli import composing
 from antiphon.cli.main import run
+from antiphon.controls import Controls
 from antiphon.midi import read_midi
 from antiphon.score import Score
 
@@ -204,8 +206,6 @@ def test_models_that_are_not_here(capsys: pytest.CaptureFixture[str]) -> None:
         (["--continue", "noise.bin"], "noise.bin"),
         (["--continue", "long.wav"], "the file to continue 2.00 s; expected a longer --duration"),
         (["--melody", "long.wav"], "--melody needs a checkpoint that was trained on melodies"),
-        (["--midi", "a.mid"], "needs a score"),
-        (["--score", "s.json"], "needs a score"),
         (["--score", "a.json"], "are both 'a.json'"),
         (["--precision", "int3"], "precision is 'int3'"),
         (["--device", "quantum"], "quantum"),
@@ -220,6 +220,29 @@ def test_bad_values_are_one_line_and_no_file(
     write("long.wav", Waveform(np.zeros((1, 2 * RATE), np.float32), RATE))
     _, error = refused(capsys, command(made, "--output", "a.wav", *arguments))
     assert match in error
+
+
+def test_notes_of_a_model_without_a_score(
+    made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are transcribed where basic-pitch is installed, and refused where it is not."""
+    from antiphon.analysis import transcribing
+
+    asked = ["--output", "a.wav", "--midi", "a.mid", "--score", "s.json"]
+    monkeypatch.setattr(transcribing, "transcription_model", lambda: None)
+    _, error = refused(capsys, command(made, *asked))
+    assert "--midi needs a score" in error
+    assert "pip install --no-deps basic-pitch" in error
+    heard = arrange(Controls(genre="pop", bars=1), 1)
+    monkeypatch.setattr(transcribing, "transcription_model", lambda: Path("nmp.onnx"))
+    monkeypatch.setattr(transcribing, "transcribe", lambda path, facts: heard)
+    _, error = refused(capsys, command(made, "--stream", *asked[2:], "--output", "-"))
+    assert "or a file as --output" in error
+    assert run(command(made, *asked)) == 0
+    assert "the notes are what basic-pitch hears in the sound" in capsys.readouterr().err
+    assert Score.from_json(Path("s.json").read_text()) == heard
+    assert len(list(read_midi(Path("a.mid")).notes())) == len(list(heard.notes()))
+    assert json.loads(Path("a.json").read_text())["score"] is None  # it was not played from
 
 
 @pytest.mark.parametrize(

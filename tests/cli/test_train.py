@@ -138,7 +138,7 @@ def test_how_large_the_full_size_system_is(capsys: pytest.CaptureFixture[str]) -
 def test_configs_come_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "composer", "--config", "configs/composer/small.yaml", "--print-config"]
     assert run(arguments) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["training"]["max_steps"] == 4300
+    assert yaml.safe_load(capsys.readouterr().out)["training"]["max_steps"] == 5200
 
 
 def test_a_config_in_latin_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,21 @@ import torch
 from t5_models import tiny_musicgen
 
 from antiphon.arrange import arrange
+from antiphon.audio import read
+from antiphon.cli.main import run
+from antiphon.compose.batch.jobs import checksum_of_model
+from antiphon.compose.checkpoint import read_config
 from antiphon.compose.composer import Composer, collect, load_composer
+from antiphon.compose.conversion.export import export
 from antiphon.compose.engines import Branch
 from antiphon.compose.engines.torch import TorchDecoder
+from antiphon.compose.lm import Decoder
 from antiphon.compose.loading import LoadOptions
+from antiphon.compose.lora import LORA_WEIGHTS_NAME, read_lora, tuned
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
-from antiphon.compose.score_adapter import AdapterConfig, ScoreAdapter, write_adapter
+from antiphon.compose.score_adapter import OFFSETS, AdapterConfig, ScoreAdapter, write_adapter
 from antiphon.compose.score_frames import score_frames
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError, ModelError
@@ -167,16 +175,17 @@ def test_later_windows_go_on_in_the_score(composer: Composer) -> None:
     whole = model.adapter.extra(frames, 60)  # type: ignore[union-attr]
     seen = view(window, 10)
     # Inside of a window a step sees what it would in the whole piece.
-    assert np.allclose(seen[3:8], whole[window.shown + 3 : window.shown + 8], atol=1e-5)
+    first = -OFFSETS[0]
+    assert np.allclose(seen[first:8], whole[window.shown + first : window.shown + 8], atol=1e-5)
 
 
 def test_adapters_of_other_models_are_refused(folder: Path, tmp_path: Path) -> None:
     write_random_adapter(tmp_path / "wide", 999, 50)
     with pytest.raises(ModelError, match="is for a decoder of width 999 on 50 frames"):
-        load_composer(folder, LoadOptions(precision="fp32", adapter=tmp_path / "wide"))
+        load_composer(folder, LoadOptions(precision="fp32", adapters=(tmp_path / "wide",)))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="has no config.json"):
-        load_composer(folder, LoadOptions(precision="fp32", adapter=tmp_path / "empty"))
+        load_composer(folder, LoadOptions(precision="fp32", adapters=(tmp_path / "empty",)))
 
 
 def test_without_an_adapter_there_is_no_score(folder: Path, tmp_path: Path) -> None:
@@ -193,8 +202,116 @@ def test_without_an_adapter_there_is_no_score(folder: Path, tmp_path: Path) -> N
         with pytest.raises(ConfigError, match=match):
             composer.renderer.perform([given])
     named = load_composer(
-        plain, LoadOptions(precision="fp32", threads=1, adapter=folder / "adapter")
+        plain, LoadOptions(precision="fp32", threads=1, adapters=(folder / "adapter",))
     )
     (plan,) = named.renderer.perform([request()]).plans
     assert plan.score == arrange(replace(WISHES, instruments=("organ",)), 1)
     assert isinstance(model_of(named).adapter, ScoreAdapter)
+
+
+def test_lora_of_other_models_is_refused(folder: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    def lora(name: str, tensors: dict[str, np.ndarray], **config: object) -> Path:
+        place = tmp_path / name
+        place.mkdir()
+        values = {"peft_type": "LORA", "r": 2, "lora_alpha": 4.0} | config
+        (place / "adapter_config.json").write_text(json.dumps(values))
+        save_file(tensors, place / "adapter_model.safetensors")
+        return place
+
+    module = "base_model.model.decoder.model.decoder.layers.0.self_attn.q_proj"
+    down, up = np.ones((2, 7), np.float32), np.ones((9, 2), np.float32)
+    pair = {f"{module}.lora_A.weight": down, f"{module}.lora_B.weight": up}
+    for place, match in (
+        (lora("shape", pair), r"layers.0.self_attn.q_proj.weight of the shape \(9, 7\)"),
+        (lora("elsewhere", {k.replace("layers.0", "layers.77"): v for k, v in pair.items()}),
+         "the model has no such tensor; expected the model that it was trained for"),
+        (lora("half", {f"{module}.lora_A.weight": down}), "more than lora_A and lora_B"),
+        (lora("dora", pair, use_dora=True), "use_dora is True; expected none"),
+    ):  # fmt: skip
+        with pytest.raises(ModelError, match=match):
+            load_composer(folder, LoadOptions(precision="fp32", adapters=(place,)))
+    both = (folder / "adapter", folder / "adapter")
+    with pytest.raises(ConfigError, match="are score adapters; expected one of them"):
+        load_composer(folder, LoadOptions(precision="fp32", adapters=both))
+
+
+def test_an_adapter_goes_into_8_bits_with_the_rest(folder: Path, tmp_path: Path) -> None:
+    for precision, kind, difference in (("8bit", "I8", 0.02), ("fp16", "F32", 0.0)):
+        place = tmp_path / precision
+        export(folder, place, format="transformers", precision=precision, threads=1)
+        with Weights((place / "adapter/model.safetensors",)) as weights:
+            assert weights.kind("read.weight") == kind
+        before, after = (ScoreAdapter.load(one / "adapter") for one in (folder, place))
+        assert after.config == before.config
+        frames = score_frames(arrange(WISHES, 1), 50, 100)
+        expected, found = before.extra(frames, 100), after.extra(frames, 100)
+        assert np.abs(found - expected).max() <= difference * np.abs(expected).max()
+
+
+def lora_of(folder: Path, place: Path, alpha: float = 8.0) -> Path:
+    """A LoRA of rank 2 for the first layer's queries."""
+    from safetensors.numpy import save_file
+
+    module = "decoder.model.decoder.layers.0.self_attn.q_proj"
+    with Weights(weight_files(folder)) as weights:
+        rows, columns = weights.shape(f"{module}.weight")
+    draws = np.random.default_rng(0)
+    tensors = {
+        f"base_model.model.{module}.lora_A.weight": draws.normal(size=(2, columns)),
+        f"base_model.model.{module}.lora_B.weight": draws.normal(size=(rows, 2)),
+    }
+    place.mkdir()
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": alpha, "use_rslora": None}
+    (place / "adapter_config.json").write_text(json.dumps(config))
+    save_file({n: t.astype(np.float32) for n, t in tensors.items()}, place / LORA_WEIGHTS_NAME)
+    return place
+
+
+def test_several_adapters_on_the_command_line(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lora = lora_of(folder, tmp_path / "my lora")
+    asked = ["generate", "slow jazz", "--model", str(folder), "--precision", "fp32"]
+    asked += ["--duration", "1", "--seed", "1", "--json", "--adapter", str(folder / "adapter")]
+    sounds = []
+    for more in ([], [str(lora)], [str(lora), str(lora)]):
+        named = [part for place in more for part in ("--adapter", place)]
+        assert run([*asked, *named, "--output", f"{len(more)}.wav"]) == 0
+        (piece,) = json.loads(capsys.readouterr().out)["outputs"]
+        names = [one["name"] for one in piece["provenance"]["settings"]["adapters"]]
+        assert names == ["adapter", *["my lora"] * len(more)]
+        assert piece["score"] is not None
+        sounds.append(read(f"{len(more)}.wav").waveform.samples)
+    assert not np.array_equal(sounds[0], sounds[1])
+    assert not np.array_equal(sounds[1], sounds[2])
+    assert run([*asked, "--adapter", "nowhere", "--output", "x.wav"]) != 0
+    assert "adapter 'nowhere' is no folder" in capsys.readouterr().err
+
+
+def test_pieces_of_other_adapters_are_others(folder: Path, tmp_path: Path) -> None:
+    """A batch makes them anew."""
+    one, other = (lora_of(folder, tmp_path / str(alpha), alpha) for alpha in (8.0, 16.0))
+    named = ([], [one], [other], [one, one], [one, other])
+    sums = [checksum_of_model(folder, some, tmp_path / "memory.json") for some in named]
+    assert len(set(sums)) == len(named)
+    assert checksum_of_model(folder, [one], tmp_path / "memory.json") == sums[1]
+
+
+def test_torch_adds_what_a_lora_adds(folder: Path, tmp_path: Path) -> None:
+    lora = read_lora(lora_of(folder, tmp_path / "lora"))
+    config = read_config(folder)
+    name = "layers.0.qkv.weight"
+    with Weights(weight_files(folder)) as whole, tuned(whole, [lora]) as weights:
+        plain, changed = (
+            Decoder.load(one, config, torch.device("cpu"), torch.float32).state_dict()[name]
+            for one in (whole, weights)
+        )
+    rows = len(plain) // 3
+    assert not torch.equal(plain[:rows], changed[:rows])  # the queries
+    assert torch.equal(plain[rows:], changed[rows:])

@@ -14,7 +14,7 @@ import torch
 from t5_models import tiny_musicgen
 
 from antiphon.audio import Waveform, resample
-from antiphon.compose.composer import Composer, collect, load_composer
+from antiphon.compose.composer import Composer, below_full_scale, collect, load_composer
 from antiphon.compose.loading import LoadOptions
 from antiphon.compose.melody import FRAME_SECONDS, melody_chroma
 from antiphon.compose.musicgen import MusicGen
@@ -613,3 +613,10 @@ def test_options_that_no_processor_has(
 ) -> None:
     with pytest.raises(ConfigError, match=match):
         load_composer(folders["mono"], options)
+
+
+def test_a_piece_is_kept_below_full_scale() -> None:
+    assert below_full_scale(1.0) == (1.0, ())
+    gain, (note,) = below_full_scale(2.0)
+    assert 2.0 * gain == pytest.approx(10 ** (-1 / 20))
+    assert note == "turned down by 7.0 dB, which keeps it from clipping"

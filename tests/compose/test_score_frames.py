@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from antiphon.compose import score_frames as sf
 from antiphon.compose.score_adapter import (
     OFFSETS,
     AdapterConfig,
@@ -42,27 +43,63 @@ def test_what_a_frame_says() -> None:
     frames = score_frames(score(), RATE, 110)
     assert frames.shape == (110, WIDTH)
     assert np.abs(frames).max() <= 1.0
-    root, chord, melody = frames[:, :12], frames[:, 12:24], frames[:, 24:36]
+    root, chord, melody = frames[:, sf.ROOT], frames[:, sf.CHORD], frames[:, sf.MELODY]
     assert root[10].nonzero()[0].tolist() == [9]
     assert chord[10].nonzero()[0].tolist() == [0, 4, 9]
     assert root[60].nonzero()[0].tolist() == [0]
     assert chord[60].nonzero()[0].tolist() == [0, 4, 7]
     assert melody.nonzero()[0].tolist() == list(range(12, 25))  # of one beat from the second on
     assert melody[12].nonzero()[0].tolist() == [4]
-    assert frames[:, 36].nonzero()[0].tolist() == [12]
-    assert frames[:, 38].nonzero()[0].tolist() == list(range(50, 100))  # the bar with drums
-    assert frames[:, 40].nonzero()[0].tolist() == [50]
-    assert frames[:, 41].nonzero()[0].tolist() == [62]
-    assert 0 < frames[10, 39] < frames[60, 39] < 1
-    labels = [SECTIONS[row.argmax()] for row in frames[[10, 60], 48:]]
+    begins, sounds = frames[:, sf.TUNE].T
+    assert begins.nonzero()[0].tolist() == [12]
+    assert sounds.nonzero()[0].tolist() == list(range(12, 25))
+    has_drums, level = frames[:, sf.BAR].T
+    assert has_drums.nonzero()[0].tolist() == list(range(50, 100))  # the bar with drums
+    assert 0 < level[10] < level[60] < 1
+    labels = [SECTIONS[row.argmax()] for row in frames[[10, 60], sf.SECTION]]
     assert labels == ["intro", "chorus"]
     assert not frames[100:].any()  # beyond its end
 
 
+def test_how_hard_each_drum_is_hit() -> None:
+    kick, snare, *others = frames_of_drums = score_frames(score(), RATE, 110)[:, sf.DRUMS].T
+    assert len(frames_of_drums) == 6
+    assert kick.nonzero()[0].tolist() == [50]
+    assert snare.nonzero()[0].tolist() == [62]
+    assert kick[50] == 1.0
+    assert snare[62] == pytest.approx(100 / 127)
+    assert not any(one.any() for one in others)
+
+
+def test_who_plays_which_pitches() -> None:
+    frames = score_frames(score(), RATE, 110)
+    pitches, begins = frames[:, sf.SOUNDING], frames[:, sf.BEGINNING]
+    assert pitches[12].nonzero()[0].tolist() == [64 - sf.LOWEST_PITCH]
+    assert pitches[12].max() == pytest.approx(64 / 127)
+    assert begins.any(axis=1).nonzero()[0].tolist() == [12]
+    players = frames[:, sf.PLAYERS].reshape(110, len(sf.PITCHED), 3)
+    assert players.any(axis=(0, 2)).nonzero()[0].tolist() == [sf.PITCHED.index("flute")]
+    loud, beginning, height = players[12, sf.PITCHED.index("flute")]
+    assert loud == beginning == pytest.approx(64 / 127)
+    assert 0 < height < 1
+
+
+def test_an_instrument_without_a_name_of_ours_is_one_of_its_family() -> None:
+    note = Note(0.0, 1.0, 8, 127)  # lower than any column
+    tracks = (Track("viola", 41, (note,)), Track("glockenspiel", 9, (note,), gain_db=-20.0))
+    frames = score_frames(Score(120.0, 4, None, 1, tracks=tracks), RATE, 5)
+    players = frames[0, sf.PLAYERS].reshape(-1, 3)[:, 0]
+    found = {sf.PITCHED[n]: players[n] for n in players.nonzero()[0]}
+    assert found == {"strings": pytest.approx(1.0), "mallets": pytest.approx(0.1)}
+    # Two octaves up.
+    assert frames[0, sf.SOUNDING].nonzero()[0].tolist() == [8 + 24 - sf.LOWEST_PITCH]
+
+
 def test_phases_turn_with_the_beat() -> None:
     frames = score_frames(score(), 1000, 4000)
-    for column, seconds in ((42, 0.25), (44, 0.5), (46, 2.0)):
-        turn = np.unwrap(np.arctan2(frames[:, column], frames[:, column + 1]))
+    phases = frames[:, sf.PHASES].T
+    for number, seconds in enumerate((0.25, 0.5, 2.0)):
+        turn = np.unwrap(np.arctan2(phases[2 * number], phases[2 * number + 1]))
         assert (turn[-1] - turn[0]) / (2 * np.pi) == pytest.approx(3.999 / seconds, rel=1e-4)
 
 

@@ -82,7 +82,7 @@ def test_instruments_stand_in_the_order_they_are_named() -> None:
         ("metre 6/8", "metre '6/8' is not taken; expected 3/4 or 4/4"),
         (
             "900 bpm",
-            "'900 bpm' is not taken as the tempo: it is 900 BPM; expected 40 to 240 BPM",
+            "'900 bpm' cannot be; expected 40 to 240 BPM, and 240 is the nearest",
         ),
         (
             "10 hours",

@@ -11,6 +11,7 @@ import pytest
 from antiphon import models as models_package
 from antiphon.errors import ConfigError, ModelError, ModelMissingError, StorageError
 from antiphon.models import find, get, here, known, locate, projector, remove, store, verify
+from antiphon.models.finding import PACKAGED, packaged
 from antiphon.models.manifest import RECORD_NAME, Model
 from antiphon.models.pulling import pull
 from antiphon.models.record import sha256_of
@@ -289,3 +290,14 @@ class TestRemoving:
         ):
             remove(get("mine", models), models)
         assert folder.exists()
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_what_comes_with_the_package_has_a_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a folder is called so, which `./` names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    assert find(name, tmp_path) == packaged(name)
+    assert find(f"./{name}", tmp_path).resolve() == (tmp_path / name).resolve()

@@ -18,6 +18,8 @@ from transformers import MusicgenForConditionalGeneration
 from antiphon import settings
 from antiphon.audio import Waveform, read, write
 from antiphon.cli.main import run as main
+from antiphon.compose.composer import load_composer
+from antiphon.compose.loading import LoadOptions
 from antiphon.compose.score_adapter import ScoreAdapter
 from antiphon.compose.score_frames import WIDTH
 from antiphon.data.preprocessing import codec_checksum
@@ -184,6 +186,7 @@ def test_lora_learns_and_is_merged(data: Data, tmp_path: Path) -> None:
     kept = [name for name in base if not name.startswith("decoder.model.decoder.layers")]
     assert all((merged[name] == base[name]).all() for name in kept)
     require_peft(tmp_path / "made/lora", data.base, theirs, inputs)
+    require_the_same_sound(data.base, tmp_path / "made")
 
 
 def require_peft(folder: Path, base: Path, logits: torch.Tensor, inputs: dict[str, object]) -> None:
@@ -193,6 +196,20 @@ def require_peft(folder: Path, base: Path, logits: torch.Tensor, inputs: dict[st
     )
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(**inputs).logits, logits, rtol=0, atol=1e-4)
+
+
+def require_the_same_sound(base: Path, merged: Path) -> None:
+    """The base with the LoRA, loaded by itself, composes what the merged checkpoint does."""
+    lora = LoadOptions("fp32", 1, adapters=(merged / "lora",))
+    twice = LoadOptions("fp32", 1, adapters=(merged / "lora", merged / "lora"))
+    plain = LoadOptions("fp32", 1)
+    expected, tuned, untuned, more = (
+        load_composer(*model).generate("slow jazz", duration_seconds=1.0, seed=1).waveform.samples
+        for model in ((merged, plain), (base, lora), (base, plain), (base, twice))
+    )
+    np.testing.assert_allclose(tuned, expected, atol=1e-4)
+    assert not np.allclose(untuned, expected, atol=1e-2)
+    assert not np.allclose(more, expected, atol=1e-2)  # all that are named are added
 
 
 def test_lora_that_is_interrupted_goes_on(data: Data, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from antiphon.train.magnitude_model import (
     COLLECT_FROM_STEP,
     LATENTS_PER_ENTRY,
     MagnitudeModel,
+    ResidualQuantiser,
     codebook_perplexity,
 )
 
@@ -261,6 +263,55 @@ def test_a_codec_that_came_back_can_be_trained_on(trained: Run, tmp_path: Path) 
     for step in range(300, 340):
         loaded.losses(waveforms(step), step)
     assert float(loaded.losses(waveforms(6), 341).total.detach()) < 1.2 * before
+
+
+def test_further_codebooks_leave_codes_as_they_are(trained: Run, tmp_path: Path) -> None:
+    trained.model.save(tmp_path / "codec")
+    config = replace(CONFIG, codebooks=5)
+    model = MagnitudeModel(config, 7, begin=tmp_path / "codec")
+    assert model.is_begun
+    assert not model.quantising
+    before = copy.deepcopy(model.state_dict())
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=1e-3)
+    for step in range(40):
+        model.losses(waveforms(step), step).total.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert model.quantising
+    sound = waveforms(500)
+    model.eval()
+    trained.model.eval()
+    with torch.no_grad():
+        codes, old = model.encode(sound), trained.model.encode(sound)
+        latents = model.latents(model.magnitudes(sound)).flatten(0, 1)
+        flat = codes.transpose(0, 1).flatten(1)
+        left = [
+            float((latents - ResidualQuantiser.decode(part, flat[:count])).square().mean())
+            for count, part in ((3, trained.model.quantiser), (5, model.quantiser))
+        ]
+    trained.model.train()
+    assert codes.shape[1] == 5
+    assert torch.equal(codes[:, :3], old)
+    assert left[1] < 0.8 * left[0]
+    moved = {
+        name.partition(".")[0]
+        for name, tensor in model.state_dict().items()
+        if not torch.equal(tensor, before[name]) and not name.startswith("quantiser.")
+    }
+    assert moved == {"decoder"}
+    model.save(tmp_path / "finer")
+    again = MagnitudeModel(config, begin=tmp_path / "finer")
+    assert again.quantising  # nothing but its decoder is left to learn
+    again.losses(waveforms(0), 0)
+    assert torch.equal(again.quantiser.codebooks, model.quantiser.codebooks)
+
+
+def test_only_a_codec_of_its_sizes_is_begun_with(trained: Run, tmp_path: Path) -> None:
+    trained.model.save(tmp_path)
+    for other in (replace(CONFIG, codebooks=2), replace(CONFIG, width=32)):
+        with pytest.raises(ModelError, match="expected one of the same sizes"):
+            MagnitudeModel(other, begin=tmp_path)
 
 
 def test_all_tensors_of_the_codec_are_in_the_state(trained: Run) -> None:

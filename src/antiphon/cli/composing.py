@@ -1,11 +1,11 @@
-"""What generate, generate-batch, interactive and benchmark share: the composing model and its
-options, the form of the files, and how far it is."""
+"""What generate, generate-batch, interactive, evaluate and benchmark share: the composing model and
+its options, the form of the files, and how far it is."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,8 +45,11 @@ SectionTexts = Annotated[
     ),
 ]
 Adapter = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="A score adapter for --model: it then follows a score."),
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        help="For --model: a score adapter, with which it follows a score, or a LoRA; repeatable.",
+    ),
 ]
 FromScore = Annotated[
     Path | None,
@@ -112,14 +115,14 @@ def load(settings: Settings, given: Mapping[str, Any]) -> Composer:
 
     Raises ConfigError for options that contradict each other, ModelMissingError, ModelError.
     """
-    from antiphon.compose.composer import SYNTH
+    from antiphon.compose.requests import SYNTH
     from antiphon.hearing import load_composer
 
     model = named_model(given["model"], given["model_size"])
     if model == SYNTH:
         # Not --threads: the synth plays on one, which is no more than asked for.
         for name in ("precision", "device", "compile_model", "adapter"):
-            if given[name] is not None:
+            if given[name] not in (None, []):
                 raise ConfigError(
                     f"--{name.removesuffix('_model')} is an option of a neural model, and the "
                     "synth is none; expected another --model, or none for the one in the package"
@@ -131,7 +134,7 @@ def load(settings: Settings, given: Mapping[str, Any]) -> Composer:
             given["threads"],
             given["device"],
             given["compile_model"],
-            given["adapter"],
+            given["adapter"] or (),
         ),
         models=settings.models,
         on_layer=note_preparing,
@@ -143,13 +146,13 @@ def load_options(
     threads: int | None,
     device: str | None,
     compile_model: str | None,
-    adapter: Path | None = None,
+    adapters: Sequence[Path] = (),
 ) -> LoadOptions:
     """The options of a neural model. Raises ConfigError for a `compile_model` that is no truth."""
     from antiphon.compose.loading import LoadOptions
 
     compiled = compile_model is not None and truth(compile_model)
-    return LoadOptions(precision, threads, device, compiled, adapter)
+    return LoadOptions(precision, threads, device, compiled, tuple(adapters))
 
 
 def note_preparing(done: int, total: int) -> None:

@@ -155,14 +155,15 @@ def preprocess(
 ) -> None:
     """Encode every clip of a manifest, with its caption, controls and score."""
     settings = console.start(context, jobs=jobs)
+    from antiphon.compose.composer import PACKAGED_NAME
     from antiphon.data.manifest import read_manifest
     from antiphon.data.preprocessing import Coding
     from antiphon.data.preprocessing import preprocess as encode
-    from antiphon.models.finding import find, packaged
+    from antiphon.models.finding import find
 
     found = read_manifest(manifest)
     cache = settings.cache / "graphs"
-    place = find(codec) if codec else packaged("composer")
+    place = find(codec or PACKAGED_NAME)
     encoder = None if text_encoder is None else find(text_encoder)
     coding = Coding(place, cache, codebooks, text_encoder=encoder)
     with long_run("encoding", settings, retry_failed=retry_failed) as (stop, run):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = "Examples:\n\n\b\n    antiphon demo\n    antiphon demo --output-dir /tmp/first"
 
 _PROMPT = "energetic funk in E minor, 105 bpm, with organ and drums"
-_SECONDS, _SEED = 20, 7
+_SECONDS, _SEED, _CANDIDATES = 20, 7, 4
 
 
 def demo(
@@ -33,7 +33,7 @@ def demo(
     settings = console.start(context)
     from antiphon.audio import Limits
     from antiphon.compose.delivery import deliver
-    from antiphon.compose.options import form_of, request_of
+    from antiphon.compose.options import form_of, requests_of
     from antiphon.files import storage_error
     from antiphon.hearing import load_composer
     from antiphon.listen.loading import load_listener
@@ -45,16 +45,20 @@ def demo(
         raise storage_error("write", output_dir, error) from error
     sound, notes = output_dir / "demo.wav", output_dir / "demo.mid"
     composer = load_composer(on_layer=composing.note_preparing)
-    request = request_of(_PROMPT, _SEED, {"duration": _SECONDS}, settings.max_seconds)
-    performance = composer.renderer.perform([request])
+    options = {"duration": _SECONDS, "candidates": _CANDIDATES}
+    requests = requests_of(_PROMPT, _SEED, options, settings.max_seconds)
+    performance = composer.renderer.perform(requests)
     (piece,) = deliver(composer, performance, [form_of(sound, {})])
     assert piece.score is not None, "the composer in the package follows a score"
     write_midi(piece.score, notes)
-    command = f"antiphon generate {shlex.quote(_PROMPT)} --duration {_SECONDS} --seed {_SEED}"
+    command = (
+        f"antiphon generate {shlex.quote(_PROMPT)} --duration {_SECONDS} --seed {_SEED} "
+        f"--candidates {_CANDIDATES}"
+    )
     console.print_text(
         "\n".join(["1. A prompt becomes a score, and the score music", f"   {command}"])
     )
-    _print_indented([f"sound {sound}, notes {notes}"])
+    _print_indented([f"sound {sound}, notes {notes}", *piece.notes])
     console.print_text("\n2. The recording is measured and heard; asked for, and what is there:")
     _print_indented(_adherence_lines(piece))
     description = load_listener().describe(sound, limits=Limits(max_seconds=settings.max_seconds))

@@ -130,10 +130,7 @@ def generate(
     performance = composer.renderer.perform(tries)
     plan = performance.plans[0]
     if plan.score is None and (midi or score_file):
-        raise ConfigError(
-            f"--{'midi' if midi else 'score'} needs a score, and the model composes sound without "
-            "one; expected one that follows a score: the one in the package, or --model synth"
-        )
+        _require_transcription("midi" if midi else "score", to_stdout=to_stdout)
     for line in understood_lines(prompt):
         console.note(line)
     if to_stdout:
@@ -146,13 +143,15 @@ def generate(
     with composing.shown_pace(pace) as tell:
         if to_stdout:
             stream_pcm(performance, sys.stdout.buffer, form, composer.sample_rate, tell)
-            _write_score(plan.score, midi, score_file)
+            if plan.score is not None:
+                _write_score(plan.score, midi, score_file)
             return
         if stream:
             delivered = deliver_growing(composer, performance, form, tell)
         else:
             delivered = deliver(composer, performance, [form], tell)[0]
-    _write_score(delivered.score, midi, score_file)
+    if midi or score_file:
+        _write_score(delivered.score or _transcribed(delivered.path), midi, score_file)
     factor = (time.perf_counter() - loaded) / delivered.seconds
     if as_json:
         result = {"outputs": [delivered.to_dict()], "real_time_factor": round(factor, 4)}
@@ -196,12 +195,32 @@ def understood_lines(prompt: str) -> list[str]:
     return [f"understood: {'; '.join(found)}"] if found else []
 
 
-def _write_score(score: Score | None, midi: Path | None, score_file: Path | None) -> None:
-    if score is not None and midi is not None:
+def _require_transcription(option: str, *, to_stdout: bool) -> None:
+    """Raise ConfigError where the notes of a model without a score cannot be heard out of it."""
+    from antiphon.analysis.transcribing import WAY_OUT, transcription_model
+
+    if to_stdout or transcription_model() is None:
+        way_out = "a file as --output" if to_stdout else f"basic-pitch, to transcribe it: {WAY_OUT}"
+        raise ConfigError(
+            f"--{option} needs a score, and the model composes sound without one; expected one "
+            f"that follows a score (the one in the package, or --model synth), or {way_out}"
+        )
+
+
+def _transcribed(path: Path) -> Score:
+    from antiphon.analysis import measure
+    from antiphon.analysis.transcribing import transcribe
+
+    console.note("no score was played: the notes are what basic-pitch hears in the sound")
+    return transcribe(path, measure(path))
+
+
+def _write_score(score: Score, midi: Path | None, score_file: Path | None) -> None:
+    if midi is not None:
         from antiphon.midi import write_midi
 
         write_midi(score, midi)
-    if score is not None and score_file is not None:
+    if score_file is not None:
         from antiphon.files import atomic_write
 
         atomic_write(score_file, score.to_json().encode())

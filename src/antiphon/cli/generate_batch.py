@@ -101,8 +101,8 @@ def generate_batch(
     settings = console.start(context)
     from antiphon.compose.batch.prompt_files import read_rows
     from antiphon.compose.batch.running import BatchOptions, compose_batch
-    from antiphon.compose.composer import SYNTH
     from antiphon.compose.options import form_of, request_of
+    from antiphon.compose.requests import SYNTH
 
     rows = read_rows(prompts)[:limit]
     # What no row could take is a mistake of the command, not of its rows.
@@ -146,19 +146,20 @@ def generate_batch(
         raise typer.Exit(code if some_went_well else result.failures[0].exit_code)
 
 
-def _content(settings: Settings, model: str | None, adapter: Path | None) -> str | None:
+def _content(settings: Settings, model: str | None, adapters: list[Path] | None) -> str | None:
     """A checksum of what the model's folder holds; None for the synth."""
-    from antiphon.compose.composer import PACKAGED_NAME, SYNTH
+    from antiphon.compose.composer import PACKAGED_NAME
+    from antiphon.compose.requests import SYNTH
 
     if model == SYNTH:
         return None
     from antiphon.compose.batch.jobs import checksum_of_model
     from antiphon.compose.loading import GRAPHS
-    from antiphon.models.finding import find, packaged
+    from antiphon.models.finding import find
     from antiphon.weights import FINGERPRINTS_NAME
 
-    folder = packaged(PACKAGED_NAME) if model is None else find(model, settings.models)
-    return checksum_of_model(folder, adapter, settings.cache / GRAPHS / FINGERPRINTS_NAME)
+    folder = find(model or PACKAGED_NAME, settings.models)
+    return checksum_of_model(folder, adapters or (), settings.cache / GRAPHS / FINGERPRINTS_NAME)
 
 
 def _failure(prompts: Path, outcome: Outcome) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from antiphon.analysis import adherence, measure
 from antiphon.analysis.judging import Adherence
+from antiphon.audio import Waveform
 from antiphon.compose.arranging import told_controls
-from antiphon.compose.composer import SYNTH, Composer
-from antiphon.compose.requests import Plan
+from antiphon.compose.requests import SYNTH, Hear, Plan
 from antiphon.controls import Controls
 from antiphon.description import Heard
 from antiphon.facts import Facts
@@ -29,7 +29,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is measured and heard in a written piece, and what of it was asked for; `of_score` is
+    """What is measured and heard in a piece, and what of it was asked for; `of_score` is
     the same of what the score says, whether it was asked for or not."""
 
     facts: Facts
@@ -55,11 +55,11 @@ class Judgement:
 
 
 def judge(
-    composer: Composer, plan: Plan, path: Path, loudness_lufs: float | None = None
+    plan: Plan, source: Path | Waveform, hear: Hear | None, loudness_lufs: float | None = None
 ) -> Judgement:
-    """Measure and hear the file at `path`. Raises AudioError, StorageError."""
-    facts = measure(path)
-    heard = None if composer.hear is None else composer.hear(path, facts)
+    """Measure what was played, and `hear` it. Raises AudioError, StorageError, EngineError."""
+    facts = measure(source)
+    heard = None if hear is None else hear(source, facts)
     of_score: Mapping[str, Adherence] = {}
     if plan.score is not None:
         of_score = adherence(_said_by(plan.score, plan.wishes), facts, heard)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from antiphon.audio import Waveform
-from antiphon.compose.requests import Performance, Plan, Renderer, Request
+from antiphon.audio import FloatArray, Waveform
+from antiphon.compose.requests import SYNTH, Hear, Performance, Plan, Renderer, Request
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import Controls
 from antiphon.score import Score, drawn_seed
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from antiphon.facts import Facts
 
 PACKAGED_NAME = "composer"
-SYNTH = "synth"  # the model's name for which the arranger and the synth answer
+PEAK_DBTP = -1.0  # what a piece may reach after its level was changed (EBU R 128)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,6 @@ class Piece:
     score: Score | None
     provenance: Mapping[str, object]
     notes: tuple[str, ...]
-
-
-Hear = Callable[["Path | Waveform", "Facts"], "Heard"]  # a trained listener, handed in
 
 
 class Composer:
@@ -99,26 +96,28 @@ class Composer:
         performance = self.renderer.perform(requests)
         sound = collect(performance)
         return tuple(
-            self.piece(plan, Waveform(samples, self.sample_rate))
+            self.piece(plan, samples)
             for plan, samples in zip(performance.plans, sound, strict=True)
         )
 
-    def piece(self, plan: Plan, waveform: Waveform) -> Piece:
-        """The finished piece: its sound is measured against the wishes."""
-        from antiphon.analysis import adherence, measure
+    def piece(self, plan: Plan, samples: FloatArray) -> Piece:
+        """The finished piece of samples [C, T]: below full scale, and measured against the
+        wishes."""
+        from antiphon.compose.choosing import judge
 
-        facts = measure(waveform)
-        heard = None if self.hear is None else self.hear(waveform, facts)
+        gain, notes = below_full_scale(float(np.abs(samples).max(initial=0.0)))
+        waveform = Waveform(samples * np.float32(gain), self.sample_rate)
+        judgement = judge(plan, waveform, self.hear)
         return Piece(
             waveform=waveform,
             seed=plan.request.seed,
             requested=plan.wishes.to_dict(),
-            facts=facts,
-            heard=heard,
-            adherence=adherence(plan.wishes, facts, heard),
+            facts=judgement.facts,
+            heard=judgement.heard,
+            adherence=judgement.adherence,
             score=plan.score,
             provenance=self.provenance(plan),
-            notes=plan.notes,
+            notes=(*plan.notes, *notes),
         )
 
     def provenance(self, plan: Plan) -> Mapping[str, object]:
@@ -144,6 +143,15 @@ def _identified(recording: Waveform | None) -> Mapping[str, object] | None:
         return None
     checksum = hashlib.sha256(np.ascontiguousarray(recording.samples).tobytes()).hexdigest()
     return {"seconds": recording.duration_seconds, "samples_sha256": checksum}
+
+
+def below_full_scale(peak: float) -> tuple[float, tuple[str, ...]]:
+    """The factor that keeps a piece with this peak from clipping, and what is to be said of it."""
+    assert np.isfinite(peak), f"a peak of {peak}"
+    if peak <= 1.0:
+        return 1.0, ()
+    gain = 10 ** (PEAK_DBTP / 20) / peak
+    return gain, (f"turned down by {-20 * np.log10(gain):.1f} dB, which keeps it from clipping",)
 
 
 def collect(performance: Performance) -> list[np.ndarray]:
@@ -174,7 +182,7 @@ def load_composer(
 
         return Composer(Synth(), hear)
     from antiphon.compose.loading import LoadOptions, load_musicgen
-    from antiphon.models.finding import find, packaged
+    from antiphon.models.finding import find
 
-    folder = packaged(PACKAGED_NAME) if spec is None else find(spec, models)
+    folder = find(PACKAGED_NAME if spec is None else spec, models)
     return Composer(load_musicgen(folder, options or LoadOptions(), on_layer=on_layer), hear)

@@ -21,14 +21,13 @@ from antiphon.analysis.level import LevelMeter
 from antiphon.audio import FloatArray, Resampler, growing, with_channels, write
 from antiphon.audio.stream import BLOCK_FRAMES
 from antiphon.compose.choosing import Candidate, Judgement, choose, judge, said_of
-from antiphon.compose.composer import Composer
+from antiphon.compose.composer import PEAK_DBTP, Composer, below_full_scale
 from antiphon.compose.forms import Form, sidecar
 from antiphon.compose.requests import Performance, Plan
 from antiphon.errors import ConfigError
 from antiphon.files import atomic_write, storage_error
 from antiphon.score import Score
 
-PEAK_DBTP = -1.0  # what a piece may reach after its level was changed (EBU R 128)
 _LOOP_EDGE_SECONDS = 0.1
 _COMMENT_BYTES = 2_000  # libsndfile reads no longer one in WAV, and no Opus file with 50 kB
 
@@ -241,7 +240,7 @@ def _finished(composer: Composer, candidates: Sequence[tuple[Plan, Form, _Spool]
         for number, (plan, form, spool) in enumerate(candidates):
             path = Path(folder) / f"{number}{place.suffix}"
             notes = _write(composer, plan, form, spool, path)
-            judged.append((judge(composer, plan, path, form.loudness_lufs), plan, path, notes))
+            judged.append((judge(plan, path, composer.hear, form.loudness_lufs), plan, path, notes))
         best = choose([judgement for judgement, *_ in judged])
         judgement, plan, path, notes = judged[best]
         os.replace(path, place)
@@ -278,15 +277,10 @@ def _write(
 
 def _gain(form: Form, spool: _Spool) -> tuple[float, tuple[str, ...]]:
     """The factor that brings a piece to its loudness, or only below full scale."""
-    ceiling = 10 ** (PEAK_DBTP / 20)
     if form.loudness_lufs is None:
-        peak = spool.peak(form.sample_rate)
-        if peak <= 1.0 or form.bit_depth == 32:
+        if form.bit_depth == 32:
             return 1.0, ()
-        gain = ceiling / peak
-        return gain, (
-            f"turned down by {-20 * np.log10(gain):.1f} dB, which keeps it from clipping",
-        )
+        return below_full_scale(spool.peak(form.sample_rate))
     loudness = spool.meter.loudness()
     if loudness.integrated_lufs is None or loudness.true_peak_dbtp is None:
         return 1.0, ("the loudness cannot be measured: it is left as it is",)
@@ -359,7 +353,7 @@ def _shortened(value: object, length: int) -> object:
 
 
 def _delivered(composer: Composer, plan: Plan, form: Form, notes: tuple[str, ...]) -> Delivered:
-    judgement = judge(composer, plan, form.path, form.loudness_lufs)
+    judgement = judge(plan, form.path, composer.hear, form.loudness_lufs)
     return _told(composer, plan, form.path, judgement, notes)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from antiphon.compose.codecs.opening import open_codec
 from antiphon.compose.config_values import ConfigValues
 from antiphon.compose.conversion.exported import Exported, open_exported, read_exported
 from antiphon.compose.engines import Branch, DecoderEngine
+from antiphon.compose.lora import Lora, is_lora, read_lora, tuned
 from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.score_adapter import ScoreAdapter
 from antiphon.compose.score_frames import score_frames
@@ -39,14 +41,15 @@ GENERATION_NAME = "generation_config.json"
 @dataclass(frozen=True)
 class LoadOptions:
     """How a checkpoint is loaded. None leaves it to the machine: 8-bit on a processor, fp16 on a
-    GPU, as many threads as `threads.model_threads` says. `adapter` is the folder of a score
-    adapter; None: the checkpoint's own, if it has one."""
+    GPU, as many threads as `threads.model_threads` says. `adapters` are folders of LoRA, all of
+    which are added, and of one score adapter at most; without that it is the checkpoint's own, if
+    it has one."""
 
     precision: str | None = None
     threads: int | None = None
     device: str | None = None
     compile: bool = False
-    adapter: Path | None = None
+    adapters: tuple[Path, ...] = ()
 
 
 def load_musicgen(
@@ -64,9 +67,14 @@ def load_musicgen(
     """
     config = read_config(folder)
     count = _thread_count(options.threads)
-    adapter = _adapter(folder, options.adapter)
+    adapter, loras = _adapters(folder, options.adapters)
     exported = read_exported(folder)
     if exported is not None:
+        if loras:
+            raise ConfigError(
+                f"{folder} is prepared already, and a LoRA ({loras[0].folder}) changes what is "
+                "prepared; expected the checkpoint it was made from"
+            )
         return _exported(folder, exported, config, options, count, adapter)
     cache = (cache or settings.load().cache) / GRAPHS
     # First what is small: it is refused before anything large is prepared.
@@ -74,14 +82,15 @@ def load_musicgen(
     codec = open_codec(folder, cache=cache)
     _require_fitting(adapter, config, codec)
     if options.device in (None, "cpu"):
-        language = _on_processor(folder, config, options, cache, count, on_layer, adapter)
+        language = _on_processor(folder, config, options, cache, count, on_layer, adapter, loras)
     else:
-        language = _on_torch(folder, config, options)
-    used = {
+        language = _on_torch(folder, config, options, loras)
+    used: dict[str, object] = {
         "precision": language.precision,
         "device": options.device or "cpu",
         "compile": options.compile,
         "threads": count,
+        **_named(options.adapters, adapter, loras),
     }
     seconds = _window_seconds(folder, codec.frame_rate)
     parts = (language.text, language.engine, codec)
@@ -106,18 +115,49 @@ def _exported(
         threads=count,
     )
     codec = StereoCodec(parts.codec) if config.decoder.channels == 2 else parts.codec
-    used = {"precision": exported.precision, "device": "cpu", "compile": False, "threads": count}
+    used: dict[str, object] = {
+        "precision": exported.precision,
+        "device": "cpu",
+        "compile": False,
+        "threads": count,
+        **_named(options.adapters, adapter, ()),
+    }
     _require_fitting(adapter, config, codec)
     seconds = _window_seconds(folder, codec.frame_rate)
     made = (parts.text, parts.engine, codec)
     return MusicGen(folder.resolve().name, folder, config, *made, used, seconds, adapter)
 
 
-def _adapter(folder: Path, named: Path | None) -> ScoreAdapter | None:
-    place = named or folder / ADAPTER_NAME
-    if named is None and not place.is_dir():
-        return None
-    return ScoreAdapter.load(place)
+def _named(
+    places: Sequence[Path], adapter: ScoreAdapter | None, loras: Sequence[Lora]
+) -> dict[str, object]:
+    """The adapters that somebody asked for, as they go into a piece's file."""
+    if not places:
+        return {}
+    sums = {lora.folder: lora.checksum for lora in loras}
+    own = "" if adapter is None else adapter.checksum
+    return {"adapters": [{"name": one.name, "sha256": sums.get(one, own)} for one in places]}
+
+
+def _adapters(folder: Path, named: Sequence[Path]) -> tuple[ScoreAdapter | None, tuple[Lora, ...]]:
+    """The score adapter of a checkpoint, and what else is added to it."""
+    for place in named:
+        if not place.is_dir():
+            raise ModelError(
+                f"adapter {str(place)!r} is no folder; expected that of a score adapter, or of a "
+                "LoRA as PEFT saves it"
+            )
+    loras = tuple(read_lora(place) for place in named if is_lora(place))
+    followers = [place for place in named if not is_lora(place)]
+    if len(followers) > 1:
+        raise ConfigError(
+            f"{' and '.join(map(str, followers))} are score adapters; expected one of them, and "
+            "LoRA as many as you like"
+        )
+    own = folder / ADAPTER_NAME
+    if not followers and not own.is_dir():
+        return None, loras
+    return ScoreAdapter.load(followers[0] if followers else own), loras
 
 
 def _require_fitting(
@@ -162,6 +202,7 @@ def _on_processor(
     count: int,
     on_layer: Callable[[int, int], None],
     adapter: ScoreAdapter | None,
+    loras: Sequence[Lora],
 ) -> _Language:
     if options.compile:
         raise ConfigError(
@@ -173,13 +214,15 @@ def _on_processor(
 
     text = load_text_encoder(folder, config.text, cache=cache, threads=count)
     files = weight_files(folder)
-    with Weights(files) as weights:
+    with ExitStack() as stack:
+        weights = stack.enter_context(Weights(files))
         weights.require(_shapes_but_the_text_encoders(config))
         content = fingerprint(files, cache / FINGERPRINTS_NAME)
         if adapter is not None:  # by which the cache is calibrated, too
             content += adapter.checksum
+        content += "".join(lora.checksum for lora in loras)
         engine = prepare_decoder(
-            weights,
+            stack.enter_context(tuned(weights, loras)),
             config,
             precision,
             cache=cache,
@@ -201,7 +244,9 @@ def _usual(text: Float32, adapter: ScoreAdapter | None) -> Branch:
     return Branch(text, added=adapter.extra(frames, CALIBRATION_STEPS))
 
 
-def _on_torch(folder: Path, config: MusicGenConfig, options: LoadOptions) -> _Language:
+def _on_torch(
+    folder: Path, config: MusicGenConfig, options: LoadOptions, loras: Sequence[Lora]
+) -> _Language:
     try:
         from antiphon.compose.engines.torch import (
             TorchDecoder,
@@ -219,7 +264,7 @@ def _on_torch(folder: Path, config: MusicGenConfig, options: LoadOptions) -> _La
     device = require_device(str(options.device))
     # In float32: once a prompt it costs nothing, and T5 was not made for halves.
     text = load_torch_text_encoder(folder, config.text, device=str(device))
-    with Weights(weight_files(folder)) as weights:
+    with Weights(weight_files(folder)) as whole, tuned(whole, loras) as weights:
         weights.require(_shapes_but_the_text_encoders(config))
         engine = TorchDecoder.load(
             weights, config, device=device, precision=precision, compiled=options.compile

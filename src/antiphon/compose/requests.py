@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from antiphon.audio import FloatArray, Waveform
 from antiphon.compose.sampling import Sampling
@@ -13,8 +14,14 @@ from antiphon.controls import MAX_BARS, Controls
 from antiphon.errors import ConfigError
 from antiphon.score import Score
 
+if TYPE_CHECKING:
+    from antiphon.description import Heard
+    from antiphon.facts import Facts
+
+SYNTH = "synth"  # the model's name for which the arranger and the synth answer
 DEFAULT_SECONDS = 10.0  # of a piece whose length nobody gave
 MAX_SEED = (1 << 63) - 1
+Hear = Callable[["Path | Waveform", "Facts"], "Heard"]  # a trained listener, handed in
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from antiphon.weights import WEIGHTS_NAME, Float32, Weights
 MODEL_TYPE = "antiphon_score_adapter"
 # The frames that a step sees, counted from the one whose first codebook it predicts: the codebooks
 # of MusicGen's delay belong to frames before it.
-OFFSETS = (-3, -2, -1, 0, 1, 2)
+OFFSETS = (-5, -4, -3, -2, -1, 0, 1, 2)
 
 
 @dataclass(frozen=True)

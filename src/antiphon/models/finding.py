@@ -18,19 +18,24 @@ from antiphon.models.manifest import (
 )
 from antiphon.models.store import Stored, locate
 
+PACKAGED = ("composer", "listener")  # that come with the package
+
 
 def find(spec: str | os.PathLike[str], models: Path | None = None) -> Path:
     """The file (GGUF) or folder (checkpoint) of a model on this machine.
 
-    `spec` is an existing path, a known name, a quant (`Q6_K`), a file name of a known model, a hub
-    name (`org/name`), or what lies under this name in `models` (None: the setting of that name).
-    What a path holds is not looked at.
+    `spec` is one of `PACKAGED` (a folder of that name is `./composer`), an existing path, a known
+    name, a quant (`Q6_K`), a file name of a known model, a hub name (`org/name`), or what lies
+    under this name in `models` (None: the setting of that name). What a path holds is not looked
+    at.
 
     Raises ModelMissingError with what to do if it is not here, or only in part; ModelError for a
     file that belongs to a model but is none.
     """
     models = models_folder(models)
     text = os.fspath(spec)
+    if text in PACKAGED:
+        return packaged(text)
     path = os.path.expanduser(text)
     if text and os.path.exists(path):  # also where it reads like `org/name`, as in transformers
         return _checked(Path(path))
@@ -82,8 +87,7 @@ def projector(model_file: Path) -> Path:
 
 
 def packaged(name: str) -> Path:
-    """The folder of a model that comes with the package: `composer`, with its codec, or
-    `listener`."""
+    """The folder of one of `PACKAGED`; the composer's holds its codec."""
     folder = Path(__file__).parent / "packaged" / name
     assert folder.is_dir(), f"{folder} belongs to the package"
     return folder
@@ -176,5 +180,5 @@ def _unknown(spec: str) -> str:
     suggestion = f" (did you mean {' or '.join(map(repr, full))}?)" if close else ""
     return (
         f"model {spec!r} is neither a file, a folder nor a known name{suggestion}; expected a "
-        "path, ORG/NAME, or a name that 'antiphon models ls --all' lists"
+        f"path, ORG/NAME, {' or '.join(PACKAGED)}, or a name that 'antiphon models ls --all' lists"
     )

@@ -90,12 +90,14 @@ def parts_of(config: ComposerModelConfig) -> dict[str, str]:
     return found
 
 
-def require_same_parts(old: Mapping[str, str], new: Mapping[str, str]) -> None:
+def require_same_parts(
+    old: Mapping[str, str], new: Mapping[str, str], group: str = "model."
+) -> None:
     """Raise ConfigError for a run that would go on, or be exported, with other checkpoints than it
-    began with."""
+    began with; `group` is where a config names them."""
     for name, checksum in new.items():
         if old.get(name) not in (None, checksum):
             raise ConfigError(
-                f"model.{name} is not the one that the run began with: its hash is "
+                f"{group}{name} is not the one that the run began with: its hash is "
                 f"{checksum[:12]} and was {old[name][:12]}; expected the same"
             )

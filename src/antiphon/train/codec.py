@@ -11,16 +11,20 @@ from torch import Tensor, nn
 
 from antiphon.audio import Waveform, write
 from antiphon.audio.waveform import FloatArray
+from antiphon.compose.codecs.magnitude import magnitude_checksum
 from antiphon.compose.codecs.phase import PhaseStream
 from antiphon.data.manifest import read_manifest
 from antiphon.data.running import OnClip
 from antiphon.errors import ConfigError
+from antiphon.models.finding import find
+from antiphon.train.base import require_same_parts
 from antiphon.train.config import CodecConfig
 from antiphon.train.magnitude_model import (
-    COLLECT_FROM_STEP,
     LATENTS_PER_ENTRY,
     MagnitudeModel,
+    first_collected,
 )
+from antiphon.train.optimizing import load_trained_state
 from antiphon.train.resuming import require_same_data
 from antiphon.train.sound import decoded
 from antiphon.train.task import Batch, Losses
@@ -46,11 +50,20 @@ class CodecTask:
                 "data.manifest is empty; expected the manifest of the sound to learn from: "
                 "data.manifest=FILE.parquet"
             )
-        manifest = read_manifest(Path(config.data.manifest))
+        self._codec = _new_codec(config)
+        starts = 0
         rate = config.model.sample_rate
+        self._length = round(config.data.crop_seconds * rate)
+        if not self._codec.quantising:
+            starts = _first_quantised(config, self._length, self._codec.quantiser.fixed)
+        if config.training.max_steps <= starts:
+            raise ConfigError(
+                f"training.max_steps is {config.training.max_steps}; expected more than {starts}: "
+                "the quantiser starts then, with so many crops of such a length a step"
+            )
+        manifest = read_manifest(Path(config.data.manifest))
         folder, most = Path(config.output_dir) / "sound", config.data.max_hours * 3600
         self._config = config
-        self._length = round(config.data.crop_seconds * rate)
         self._train = decoded(manifest, "train", rate, folder, most, on_clip)
         self._held = None
         if any(clip.split == "validation" for clip in manifest.clips):
@@ -62,13 +75,6 @@ class CodecTask:
                     f"{config.data.crop_seconds:g} s; expected more sound or a smaller "
                     "data.crop_seconds"
                 )
-        starts = _first_quantised(config, self._length)
-        if config.training.max_steps <= starts:
-            raise ConfigError(
-                f"training.max_steps is {config.training.max_steps}; expected more than {starts}: "
-                "the quantiser starts then, with so many crops of such a length a step"
-            )
-        self._codec = MagnitudeModel(config.model, config.training.seed)
         self.model = _Losses(self._codec)
 
     @property
@@ -76,7 +82,8 @@ class CodecTask:
         """See `Task`."""
         sounds = [sound for sound in (self._train, self._held) if sound is not None]
         unread = [line.partition(":")[0] for sound in sounds for line in sound.unread]
-        return {"data": " ".join([*(sound.name for sound in sounds), *unread])}
+        data = " ".join([*(sound.name for sound in sounds), *unread])
+        return {"data": data, **_parts_of(self._config)}
 
     @property
     def notes(self) -> Sequence[str]:
@@ -87,9 +94,12 @@ class CodecTask:
     def adopt(self, kept: Mapping[str, str]) -> None:
         """See `Task`."""
         require_same_data(kept, self.kept)
+        require_same_parts(kept, _parts_of(self._config), group="")
 
     def begin(self) -> None:
         """See `Task`."""
+        if self._codec.is_begun:
+            return
         seed = self._config.training.seed
         crops = self._train.crops(_STATISTICS_CROPS, self._length, seed, _STATISTICS)
         self._codec.fit_statistics(torch.from_numpy(crops).to(self._codec.mean.device))
@@ -144,17 +154,38 @@ class CodecTask:
         return np.concatenate([stream.feed(magnitudes), stream.finish()])[: len(samples)]
 
 
-def _first_quantised(config: CodecConfig, length: int) -> int:
+def _first_quantised(config: CodecConfig, length: int, fixed: int) -> int:
     """The step, counted from 0, in which the quantiser starts."""
     latents = config.training.batch_size * -(-length // config.model.hop)
-    return COLLECT_FROM_STEP + -(-LATENTS_PER_ENTRY * config.model.codebook_size // latents) - 1
+    return (
+        first_collected(fixed) + -(-LATENTS_PER_ENTRY * config.model.codebook_size // latents) - 1
+    )
 
 
-def export_codec(folder: Path, config: CodecConfig, weights: Mapping[str, Tensor]) -> None:
-    """Write what a run trained as a codec. Raises StorageError (DiskFullError)."""
-    losses = _Losses(MagnitudeModel(config.model, config.training.seed))
-    losses.load_state_dict(weights)
+def export_codec(
+    folder: Path, config: CodecConfig, weights: Mapping[str, Tensor], kept: Mapping[str, str]
+) -> None:
+    """Write what a run trained as a codec, whole; `weights` and `kept` are as its checkpoints have
+    them.
+
+    Raises ConfigError where the codec that it began with is another now, ModelMissingError where it
+    is no more, StorageError (DiskFullError).
+    """
+    require_same_parts(kept, _parts_of(config), group="")
+    losses = _Losses(_new_codec(config))
+    load_trained_state(losses, weights)
     losses.codec.save(folder)
+
+
+def _new_codec(config: CodecConfig) -> MagnitudeModel:
+    begin = find(config.begin) if config.begin else None
+    return MagnitudeModel(config.model, config.training.seed, begin)
+
+
+def _parts_of(config: CodecConfig) -> dict[str, str]:
+    """The hash of the codec that a run begins with: its encoder and codebooks are in no
+    checkpoint."""
+    return {"begin": magnitude_checksum(find(config.begin))} if config.begin else {}
 
 
 class _Losses(nn.Module):  # type: ignore[misc]  # torch is untyped here

@@ -19,6 +19,7 @@ from antiphon.compose.checkpoint import read_codec_config
 from antiphon.compose.codecs.magnitude import read_codebooks
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig
 from antiphon.compose.codecs.opening import open_codec
+from antiphon.compose.composer import PACKAGED_NAME
 from antiphon.compose.prompt import render
 from antiphon.compose.score_frames import WIDTH
 from antiphon.compose.text import MAX_TEXT_TOKENS, load_tokenizer
@@ -28,7 +29,7 @@ from antiphon.data.manifest import Split
 from antiphon.data.preprocessing import checksum_of, codec_checksum
 from antiphon.data.shards import CodecIdentity, CodedClip
 from antiphon.errors import ConfigError
-from antiphon.models.finding import find, packaged
+from antiphon.models.finding import find
 from antiphon.train.base import parts_of, require_same_parts, resolved, text_encoder_of
 from antiphon.train.composer_model import END, CodeShape, adapter_of, musicgen_of
 from antiphon.train.composer_shape import ComposerShape, Row
@@ -63,6 +64,11 @@ class ComposerTask(ComposerShape):
         folder = Path(config.data.codes)
         self._train = _corpus(config, "train")
         codec = self._train.codec
+        if codec.score_width not in (0, WIDTH):
+            raise ConfigError(
+                f"the scores in {folder} have {codec.score_width} numbers a frame; expected "
+                f"{WIDTH}: preprocess again, with this version"
+            )
         super().__init__(config, shape_of(codec))
         self._parts = parts_of(self.config.model)
         held = _corpus(config, "validation")
@@ -295,7 +301,7 @@ def codec_folder(config: ComposerConfig) -> Path:
     """Where the codec of the codes lies: said, the base's own, or the one in the package."""
     if config.data.codec:
         return find(config.data.codec)
-    return find(config.model.base) if config.model.base else packaged("composer")
+    return find(config.model.base or PACKAGED_NAME)
 
 
 def export_composer(

@@ -150,6 +150,10 @@ class CodecConfig(RunConfig):
     """`antiphon train codec`."""
 
     experiment_name: str = "codec"
+    begin: str = ""
+    """A codec of the same sizes, but for the number of codebooks, by itself or a part of a
+    composer. Its encoder and codebooks stay as they are, so that its codes stay what they are; the
+    decoder goes on, and further codebooks are learned."""
     data: AudioDataConfig = field(default_factory=AudioDataConfig)
     model: MagnitudeConfig = field(default_factory=MagnitudeConfig)
 

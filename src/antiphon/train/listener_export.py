@@ -15,7 +15,6 @@ from antiphon import __version__
 from antiphon.data.manifest import Clip
 from antiphon.errors import ConfigError
 from antiphon.files import atomic_write, replacing
-from antiphon.listen.ear import PACKAGED_NAME
 from antiphon.listen.heads import (
     CONFIG_NAME,
     HEAD_WEIGHTS_NAME,
@@ -31,7 +30,7 @@ from antiphon.listen.tagger_graph import (
     positions,
     read_encoder_config,
 )
-from antiphon.models.finding import find, packaged
+from antiphon.models.finding import find
 from antiphon.models.record import sha256_of
 from antiphon.train.checkpoints import save_tensors
 from antiphon.train.config import ListenerConfig, ListenerModelConfig, to_yaml
@@ -48,7 +47,7 @@ def resolved_listener(model: ListenerModelConfig) -> ListenerModelConfig:
     """
     if not model.base:
         return model
-    found = read_encoder_config(base_folder(model.base))
+    found = read_encoder_config(find(model.base))
     return replace(
         model,
         width=found.hidden_size,
@@ -58,14 +57,9 @@ def resolved_listener(model: ListenerModelConfig) -> ListenerModelConfig:
     )
 
 
-def base_folder(name: str) -> Path:
-    """Where a base lies. Raises ModelMissingError."""
-    return packaged(name) if name == PACKAGED_NAME else find(name)
-
-
 def load_into(model: ListenerModel, base: str) -> None:
     """Give a model the weights of a base. Raises ModelError for one that is damaged."""
-    folder = base_folder(base)
+    folder = find(base)
     read_heads(folder)
     state = model.state_dict()
     with (
@@ -82,7 +76,7 @@ def load_into(model: ListenerModel, base: str) -> None:
 
 def encoder_hash(model: ListenerModelConfig) -> str:
     """Of the encoder of the base; empty where there is none."""
-    return sha256_of(base_folder(model.base) / WEIGHTS_NAME) if model.base else ""
+    return sha256_of(find(model.base) / WEIGHTS_NAME) if model.base else ""
 
 
 def write_listener(
@@ -117,7 +111,7 @@ def write_listener(
     sizes = config.model
     shape = EncoderConfig(sizes.width, sizes.layers, sizes.heads, sizes.ffn_width)
     atomic_write(folder / CONFIG_NAME, encoder_config_json(shape).encode())
-    base = read_heads(base_folder(sizes.base)).calibration if sizes.base else None
+    base = read_heads(find(sizes.base)).calibration if sizes.base else None
     write_heads(folder, base)
 
 

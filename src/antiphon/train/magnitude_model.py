@@ -9,7 +9,8 @@ W width, M rows of latents.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +22,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.analysis.mel import mel_filters
+from antiphon.compose.checkpoint import codec_part, read_codec_config
 from antiphon.compose.codecs import magnitude_graph
 from antiphon.compose.codecs.magnitude_config import MagnitudeConfig, read_magnitude_config
 from antiphon.compose.codecs.magnitude_graph import DECODER_KERNEL, EXPANSION, KERNEL, LOUDEST_LOG
 from antiphon.compose.codecs.phase import margin
 from antiphon.compose.config_values import CONFIG_NAME
 from antiphon.compose.patterns import Codes
-from antiphon.errors import EngineError
+from antiphon.errors import EngineError, ModelError
 from antiphon.files import atomic_write, storage_error
 from antiphon.weights import WEIGHTS_NAME, Weights, weight_files
 
@@ -104,11 +106,13 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
     """K codebooks, each for what the ones before left (Zeghidour et al. 2021).
 
     Entries follow the mean of the latents they stand for (exponential moving averages, van den Oord
-    et al. 2017); they begin as k-means of latents that are collected before.
+    et al. 2017); they begin as k-means of latents that are collected before. The first `fixed` ones
+    are another codec's and stay as they are.
     """
 
-    def __init__(self, config: MagnitudeConfig, seed: int) -> None:
+    def __init__(self, config: MagnitudeConfig, seed: int, fixed: int = 0) -> None:
         super().__init__()
+        self.fixed = fixed
         entries, width = config.codebook_size, config.latent_width
         self.register_buffer("seed", torch.tensor(seed))
         self.register_buffer("codebooks", torch.zeros(config.codebooks, entries, width))
@@ -126,10 +130,11 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
         """Latents [M, L] to their quantised ones, with the gradient of the latents, and the
         commitment loss. In training it also collects, starts and follows. Until it has started,
         latents pass as they are."""
-        if not self.is_started and (not self.training or step < COLLECT_FROM_STEP):
+        if not self.is_started and (not self.training or step < first_collected(self.fixed)):
             return latents, latents.new_zeros(())
         # What is not finite must not stay in the buffers: the step is left out by who takes it.
-        moves = self.training and bool(torch.isfinite(latents).all())
+        learns = self.training and self.fixed < len(self.codebooks)
+        moves = learns and bool(torch.isfinite(latents).all())
         if not self.is_started:
             if moves:
                 self._collect(latents.detach(), step)
@@ -138,7 +143,7 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
         for number in range(len(self.codebooks)):
             codes = self._nearest(rest.detach(), number)
             entries = self.codebooks[number][codes]
-            if moves:
+            if moves and number >= self.fixed:
                 self._follow(rest.detach(), codes, number, step)
             commitment = commitment + functional.mse_loss(rest, entries)
             quantised = quantised + entries
@@ -183,6 +188,9 @@ class ResidualQuantiser(nn.Module):  # type: ignore[misc]
     def _start(self, latents_per_step: int, step: int) -> None:
         rest = self.collected.clone()
         for number in range(len(self.codebooks)):
+            if number < self.fixed:
+                rest = rest - self.codebooks[number][self._nearest(rest, number)]
+                continue
             random = self._random(step, number)
             centres, codes = _kmeans(rest, self.codebooks.shape[1], random)
             counts = functional.one_hot(codes, len(centres)).to(rest.dtype).sum(0)
@@ -239,21 +247,43 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
     May run under autocast: statistics, quantiser and losses stay in float32.
     """
 
-    def __init__(self, config: MagnitudeConfig, seed: int = 0) -> None:
-        """`seed` draws the first weights and, with the step, all that is drawn in training."""
+    def __init__(self, config: MagnitudeConfig, seed: int = 0, begin: Path | None = None) -> None:
+        """`seed` draws the first weights and, with the step, all that is drawn in training.
+
+        `begin` is a codec, by itself or the part of a MusicGen, of the same sizes but for the
+        number of codebooks: its encoder and its codebooks stay as they are, what is learned is the
+        decoder, which begins as its own, and further codebooks. Raises ModelError for another.
+        """
         super().__init__()
         self.config = config
+        begun = None if begin is None else _begun(begin, config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.encoder = Encoder(config)
             self.decoder = Decoder(config)
-        self.quantiser = ResidualQuantiser(config, seed)
+        fixed = 0 if begun is None else len(begun[magnitude_graph.CODEBOOKS])
+        self.quantiser = ResidualQuantiser(config, seed, fixed)
         self.register_buffer("mean", torch.zeros(config.bins))
         self.register_buffer("deviation", torch.ones(config.bins))
         # Not in the state dict: they follow from the config.
         filters = torch.from_numpy(mel_filters(MEL_BANDS, config.window, config.sample_rate))
         self.register_buffer("_mel_filters", filters, persistent=False)
         self.register_buffer("_taper", torch.hann_window(config.window), persistent=False)
+        if begun is not None:
+            self._take_over(begun)
+
+    def _take_over(self, tensors: dict[str, Tensor]) -> None:
+        codebooks = tensors.pop(magnitude_graph.CODEBOOKS)
+        self.load_state_dict(tensors, strict=False)  # the rest is the state of a run
+        self.quantiser.codebooks[: len(codebooks)] = codebooks
+        self.encoder.requires_grad_(False)
+        if len(codebooks) == self.config.codebooks:
+            self.quantiser.mark_started()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it has another codec's encoder, which brings its statistics."""
+        return self.quantiser.fixed > 0
 
     @property
     def quantising(self) -> bool:
@@ -331,7 +361,8 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
         """
         if not self.quantising:
             raise EngineError(
-                f"the quantiser has not started; expected more than {COLLECT_FROM_STEP} steps of "
+                "the quantiser has not started; expected more than "
+                f"{first_collected(self.quantiser.fixed)} steps of "
                 "training before this codec is saved"
             )
         state = self.state_dict()
@@ -355,13 +386,38 @@ class MagnitudeModel(nn.Module):  # type: ignore[misc]
         with Weights(weight_files(folder)) as weights:
             weights.require(shapes)
             model = cls(config, seed)
-            tensors = {name: torch.from_numpy(weights.read(name)) for name in shapes}
-        model.load_state_dict(tensors, strict=False)  # the rest is the state of a run
+            model.load_state_dict(_read(weights, shapes), strict=False)
         quantiser = model.quantiser
         quantiser.counts.fill_(1)
         quantiser.sums.copy_(quantiser.codebooks)
         quantiser.mark_started()
         return model
+
+
+def first_collected(fixed: int) -> int:
+    """The step from which on latents are collected, where so many codebooks are there already: of
+    an encoder that does not move, nearly the first, by which memory is measured."""
+    return 1 if fixed else COLLECT_FROM_STEP
+
+
+def _begun(folder: Path, config: MagnitudeConfig) -> dict[str, Tensor]:
+    """The tensors of the codec that one of `config` begins with."""
+    found = read_codec_config(folder)
+    if not isinstance(found, MagnitudeConfig):
+        raise ModelError(f"the codec of {folder} is no magnitude codec; expected one")
+    if replace(found, codebooks=config.codebooks) != config or found.codebooks > config.codebooks:
+        raise ModelError(
+            f"the codec of {folder} is {found}; expected one of the same sizes as {config}, with "
+            "as many codebooks or fewer"
+        )
+    with Weights(weight_files(folder)) as everything:
+        weights, shapes = codec_part(everything), magnitude_graph.shapes(found)
+        weights.require(shapes)
+        return _read(weights, shapes)
+
+
+def _read(weights: Weights, names: Iterable[str]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(weights.read(name)) for name in names}
 
 
 def codebook_perplexity(codes: Codes, codebook_size: int) -> NDArray[np.float64]:

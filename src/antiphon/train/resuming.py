@@ -12,7 +12,7 @@ from antiphon.train.config import Kind, changes
 CHECKPOINTS = "checkpoints"  # the folder of them in a run's
 # What may change between the parts of a run: none of it changes what a step computes, though
 # another device or number of threads may round it another way.
-_FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log"})
+_FREE = frozenset({"experiment_name", "output_dir", "checkpoint", "log", "begin"})
 _FREE_OF = {
     "trainer": frozenset({"accelerator", "threads"}),
     # Where things lie: what they hold is held against the hashes that a run keeps.

@@ -125,7 +125,7 @@ def export_checkpoint(
         composer = read_json(ComposerConfig, text, where)
         export_composer(folder, composer, weights, kept_of(checkpoint), metrics)
     else:
-        export_codec(folder, read_json(CodecConfig, text, where), weights)
+        export_codec(folder, read_json(CodecConfig, text, where), weights, kept_of(checkpoint))
 
 
 def find_trained(run: Path) -> Path:

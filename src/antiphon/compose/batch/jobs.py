@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -185,21 +185,24 @@ class _Places:
         return None
 
 
-def checksum_of_model(folder: Path, adapter: Path | None, memory: Path) -> str:
-    """Of what a model, with its own or another score adapter, is loaded from; see
+def checksum_of_model(folder: Path, adapters: Sequence[Path], memory: Path) -> str:
+    """Of what a model, with its own score adapter or other adapters, is loaded from; see
     `weights.fingerprint`. Raises ModelError."""
     # Not with the module: the synth needs none of what these load.
     from antiphon.compose.conversion.exported import read_exported
     from antiphon.compose.loading import ADAPTER_NAME
+    from antiphon.compose.lora import LORA_CONFIG_NAME, LORA_WEIGHTS_NAME
     from antiphon.compose.text import TOKENIZER_NAME
     from antiphon.weights import WEIGHTS_NAME, fingerprint, weight_files
 
     exported = read_exported(folder)
     parts = weight_files(folder) if exported is None else [folder / n for n in exported.files]
     described = [folder / CONFIG_NAME, folder / TOKENIZER_NAME]
-    described.append((adapter or folder / ADAPTER_NAME) / WEIGHTS_NAME)
     found = dict.fromkeys([*parts, *(path for path in described if path.is_file())])
-    return fingerprint(tuple(found), memory)
+    names = (CONFIG_NAME, WEIGHTS_NAME, LORA_CONFIG_NAME, LORA_WEIGHTS_NAME)
+    # One that is named twice is added twice.
+    more = [place / name for place in (folder / ADAPTER_NAME, *adapters) for name in names]
+    return fingerprint((*found, *(path for path in more if path.is_file())), memory)
 
 
 def _place(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon import __version__
+from antiphon.arrange import arrange
 from antiphon.compose.checkpoint import (
     CODEC_PART,
     CodecConfig,
@@ -57,6 +58,8 @@ from antiphon.compose.musicgen import MusicGen
 from antiphon.compose.patterns import Codes
 from antiphon.compose.requests import Request
 from antiphon.compose.sampling import Sampling
+from antiphon.compose.score_adapter import ScoreAdapter, read_adapter_config
+from antiphon.compose.score_frames import score_frames
 from antiphon.controls import Controls
 from antiphon.errors import ConfigError
 from antiphon.graphs import FORMAT, PRECISIONS
@@ -184,7 +187,19 @@ def _written(
     tolerance = _PACKED_CODEC_TOLERANCE if is_packed else _CODEC_TOLERANCE
     codec = Parity(_relative(expected_sound, sound), tolerance)
     codec.require("|difference| / |decoded sound|")
+    if (checkpoint / ADAPTER_NAME).is_dir():
+        places = (checkpoint / ADAPTER_NAME, folder / ADAPTER_NAME)
+        followed = Parity(_relative(*map(_followed, places)), TOLERANCES[precision])
+        followed.require("|difference| / |what the score adds|")
     return parity
+
+
+def _followed(place: Path) -> Float32:
+    """What an adapter makes of a piece of our own."""
+    adapter = ScoreAdapter.load(place)
+    rate = adapter.config.frame_rate
+    score = arrange(Controls(genre="pop", bars=4), 0)
+    return adapter.extra(score_frames(score, rate, 8 * rate), 8 * rate)
 
 
 def _write_graphs(
@@ -251,7 +266,7 @@ def _write_checkpoint(
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _carry(checkpoint, folder, _CARRIED)
     if (checkpoint / ADAPTER_NAME).is_dir():
-        shutil.copytree(checkpoint / ADAPTER_NAME, folder / ADAPTER_NAME)
+        _write_adapter(checkpoint / ADAPTER_NAME, folder / ADAPTER_NAME, precision)
     if exported:
         require_files(checkpoint, exported)
     files = (checkpoint / CODEC / CODEBOOKS_NAME,) if exported else weight_files(checkpoint)
@@ -329,3 +344,20 @@ def _relative(expected: Float32, found: Float32) -> float:
         for a, b in zip(expected, found, strict=True)
     ]
     return max(differences)
+
+
+def _write_adapter(source: Path, folder: Path, precision: str) -> None:
+    """In 8 bits with the rest; in fp16, which it is too small for, in fp32."""
+    folder.mkdir()
+    config = read_adapter_config(source)
+    tensors: dict[str, Tensor] = {}
+    with Weights(weight_files(source)) as weights:
+        weights.require(config.shapes())
+        for name in config.shapes():
+            tensor = of_weights(weights, name)
+            if precision == "8bit":
+                tensors |= packed(name, tensor)
+            else:
+                tensors[name] = in_precision(name, tensor, "F32")
+        write_safetensors(folder / WEIGHTS_NAME, tensors, lambda size: None)
+    shutil.copyfile(source / CONFIG_NAME, folder / CONFIG_NAME)

@@ -116,6 +116,8 @@ class _Resolver:
         elif mark.stance != "wanted":
             self._note_dropped(mark)
         else:
+            if amount.note:
+                self.notes.append(amount.note)
             option = amount.option
             sense = {"tempo": "bpm", "duration": "length", "bars": "length"}.get(option, option)
             self._said.setdefault(sense, []).append(self._reading(mark, option, amount.value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from antiphon.controls import (
@@ -47,7 +47,8 @@ _ENDS = r"(?=\s{0,4}(?:$|[.,;:|)\]\n]|(?:in|with)\b))"  # nothing that could be 
 
 @dataclass(frozen=True)
 class Amount:
-    """A find in `text[start:end]`; without a value it is noted only: out of range."""
+    """A find in `text[start:end]`; without a value it is noted only: out of range. With one, a note
+    says that it is the nearest to what is out of range."""
 
     start: int
     end: int
@@ -60,7 +61,11 @@ def find_amounts(text: str) -> list[Amount]:
     """All finds in the order of the text; none overlaps another."""
     found: list[Amount] = []
     end = 0
-    everything = (*_tempos(text), *_metres(text), *_bars(text), *_durations(text), *_keys(text))
+    tempos = list(_tempos(text))
+    if any(tempo.value is not None and not tempo.note for tempo in tempos):
+        # One that can be is there: the nearest to one that cannot is not wanted.
+        tempos = [tempo for tempo in tempos if not tempo.note]
+    everything = (*tempos, *_metres(text), *_bars(text), *_durations(text), *_keys(text))
     for amount in sorted(everything, key=lambda amount: (amount.start, -amount.end)):
         if amount.start >= end:
             found.append(amount)
@@ -115,7 +120,15 @@ def _tempos(text: str) -> Iterator[Amount]:
             bpm = _middle(match)
             if pattern is _AT and not _PLAIN_TEMPOS[0] <= bpm <= _PLAIN_TEMPOS[1]:
                 continue
-            yield _checked(match, "tempo", bpm, (MIN_TEMPO_BPM, MAX_TEMPO_BPM), "BPM")
+            limits = (MIN_TEMPO_BPM, MAX_TEMPO_BPM)
+            found = _checked(match, "tempo", bpm, limits, "BPM")
+            # `tempo 2` may be no tempo at all.
+            if found.value is None and pattern is _TEMPOS[0]:
+                nearest = min(max(bpm, limits[0]), limits[1])
+                expected = f"expected {limits[0]:g} to {limits[1]:g} BPM"
+                note = f"{match[0]!r} cannot be; {expected}, and {nearest:g} is the nearest"
+                found = replace(found, value=nearest, note=note)
+            yield found
 
 
 def _checked(
