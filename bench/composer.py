@@ -23,6 +23,7 @@ from random import Random
 import numpy as np
 import yaml
 
+import codec
 from antiphon.analysis import measure
 from antiphon.audio import Waveform, resample
 from antiphon.compose.arranging import arranged
@@ -47,7 +48,6 @@ from ear import BenchEar, Opinion, trained
 from fonts import LEARNED, UNSEEN, font
 from judging import chord_overlap, is_same_tempo, judge_key, judge_tempo
 from report import Part, Row
-from training import codec_rows
 
 PROMPTS = 14 * 15  # each genre as often
 CANDIDATES, CHOSEN_PROMPTS = 4, 98
@@ -96,7 +96,7 @@ def run() -> Part:
             for way, some in sounds.items()
         }
         rows = [
-            *codec_rows(),
+            *codec.codec_rows(),
             *obeyed_rows(asked, takes),
             genre_row(asked, takes, ear),
             *drum_rows(asked, takes),
@@ -116,7 +116,7 @@ def run() -> Part:
         "energy against the wishes of any other prompt (chance). "
         "Tempo, key and chords are measured by `antiphon measure`, drums heard by the listener in "
         "the package; genre and energy by a network that is trained for this bench alone, on "
-        "other seeds, by the composer's soundfonts and one more."
+        f"other seeds, by the composer's soundfonts and one more. {codec.NOTES}"
     )
     return Part("composer", "The composer in the package", notes, rows)
 

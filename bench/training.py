@@ -1,4 +1,4 @@
-"""How well models are trained: what the codec keeps, and how fast a composer learns.
+"""How well models are trained: what the score teaches a composer, and how fast it learns.
 
 python bench/run.py training
 """
@@ -23,14 +23,7 @@ from transformers import (
 
 import training_runs
 from antiphon import settings
-from antiphon.analysis.mel import mel_distance, mel_filters
-from antiphon.arrange import arrange
-from antiphon.audio import Waveform
-from antiphon.compose.codecs.magnitude import MagnitudeCodec
-from antiphon.compose.codecs.opening import open_codec
-from antiphon.compose.codecs.phase import PhaseStream, analyse, margin
 from antiphon.compose.score_frames import WIDTH
-from antiphon.controls import GENRES, Controls
 from antiphon.data.loading import Corpus
 from antiphon.data.manifest import read_manifest
 from antiphon.data.preprocessing import SHARD_CLIPS, Coding, codec_checksum, preprocess
@@ -38,19 +31,14 @@ from antiphon.data.running import RunOptions
 from antiphon.data.shards import CodecIdentity, CodedClip, write_shard
 from antiphon.data.synthesizing import Recipe, synthesize
 from antiphon.models.finding import packaged
-from antiphon.score import Score
-from antiphon.synth import FluidSynthPlayer, find_soundfont, fit_length, render
 from antiphon.threads import usable_cores
 from antiphon.train.composer import ComposerTask
 from antiphon.train.config import ComposerConfig, load_config
 from antiphon.train.logs import RunLog
 from antiphon.train.loop import train
-from antiphon.train.magnitude_model import codebook_perplexity
+from codec import CLIP_SECONDS, HELD_SEED
 from report import Part, Row
 
-HELD_SEED = 90_000  # of pieces that no codec of ours has learned from
-CLIP_SECONDS = 12.0
-REFERENCE_BANDS = 100
 ROUNDS = 9
 SCORED_PIECES, SCORED_STEPS, HELD_BATCHES = 240, 400, 4
 BATCH, CROP_SECONDS = 8, 10.0
@@ -59,75 +47,13 @@ SHARDS = 64
 
 def run() -> Part:
     """All figures of training."""
-    rows = [*codec_rows(), score_row(), *pace_rows(), reading_row(), *training_runs.rows()]
+    rows = [score_row(), *pace_rows(), reading_row(), *training_runs.rows()]
     notes = (
-        f"The codec: one piece of {CLIP_SECONDS:.0f} s of each genre for each renderer (our own "
-        "synth, FluidSynth with the soundfont of this machine), of seeds that it did not learn "
-        "from; mel distance as the mean absolute difference of ln(mel + 1e-5), 80 bands, averaged "
-        f"over windows of 512, 1024 and 2048. Beside it {REFERENCE_BANDS} unquantised mel bands, "
-        "their magnitudes by the pseudo-inverse, with the same phases. The pace: a composer of "
-        "256 x 6 with a text encoder of 192 x 2, "
+        "The pace: a composer of 256 x 6 with a text encoder of 192 x 2, "
         f"{BATCH} crops of {CROP_SECONDS:.0f} s, bf16 autocast, one thread, forward and backward "
         "in turn with transformers' own model of the same size; medians."
     )
     return Part("training", "Training", notes, rows)
-
-
-def codec_rows() -> list[Row]:
-    """What is left of a piece when it was codes."""
-    folder = packaged("composer")
-    codec = open_codec(folder, cache=settings.load().cache / "graphs")
-    assert isinstance(codec, MagnitudeCodec), "the packaged codec"
-    config = codec.config
-    filters = mel_filters(REFERENCE_BANDS, config.window, config.sample_rate)
-    inverse = np.linalg.pinv(filters)
-    reach = margin(config.window, config.stft_hop)
-    ours, reference, codes, spent = [], [], [], [0.0, 0.0]
-    for sound in held_pieces(config.sample_rate):
-        started = time.process_time()
-        found = codec.encode(sound[None])
-        encoded = time.process_time()
-        again = codec.decode(found)[0, : len(sound)]
-        spent[0] += encoded - started
-        spent[1] += time.process_time() - encoded
-        codes.append(found)
-        ours.append(mel_distance(sound, again, config.sample_rate))
-        magnitudes = analyse(np.pad(sound, reach), config.window, config.stft_hop)
-        banded = np.maximum(magnitudes @ filters @ inverse, 0).astype(np.float32)
-        stream = PhaseStream(config.window, config.stft_hop, config.griffin_lim_iterations)
-        rebuilt = np.concatenate([stream.feed(banded), stream.finish()])[: len(sound)]
-        reference.append(mel_distance(sound, rebuilt, config.sample_rate))
-    seconds = CLIP_SECONDS * len(ours)
-    used = codebook_perplexity(np.concatenate(codes, axis=1), config.codebook_size)
-    return [
-        Row(
-            "magnitude codec, mel distance on other pieces: times that of unquantised mel bands",
-            float(np.mean(ours) / np.mean(reference)), " times", at_most=1.5, goal=1.2, must=True,
-            digits=2,
-            beside=f"{np.mean(ours):.3f} and {np.mean(reference):.3f}, {len(ours)} pieces; the "
-            f"worst {max(ours):.3f}",
-        ),
-        Row(
-            "least used codebook: perplexity", float(used.min()), "", at_least=100.0, must=True,
-            digits=0, beside="of 1024; all: " + ", ".join(f"{value:.0f}" for value in used),
-        ),
-        Row("encoding on one core, times real time", seconds / spent[0], "", digits=0),
-        Row("decoding on one core, times real time", seconds / spent[1], "", digits=0),
-    ]  # fmt: skip
-
-
-def held_pieces(sample_rate: int) -> list[np.ndarray]:
-    """A piece [T] of each genre and renderer."""
-    found = []
-    with FluidSynthPlayer(find_soundfont()) as player:
-        players: tuple[Callable[..., Waveform], ...] = (render, player.render)
-        for number, play in enumerate(players):
-            for index, genre in enumerate(GENRES):
-                controls = Controls(genre=genre, duration_seconds=CLIP_SECONDS)
-                score: Score = arrange(controls, HELD_SEED + 100 * number + index)
-                waveform = fit_length(play(score, sample_rate=sample_rate), CLIP_SECONDS)
-                found.append(waveform.mono().samples[0])
-    return found
 
 
 def pace_rows() -> list[Row]:
