@@ -134,8 +134,7 @@ def played(asked: Sequence[Asked]) -> Iterator[Waveform]:
             # Each genre by all of them.
             play = players[(number + number // len(GENRES)) % len(players)]
             sound = fit_length(play(one.score), SECONDS)
-            mono = Waveform(sound.samples.mean(0, keepdims=True), sound.sample_rate)
-            yield resample(mono, LEARNED_RECIPE.sample_rate)
+            yield resample(sound.mono(), LEARNED_RECIPE.sample_rate)
 
 
 def again(codec: AudioCodec, sound: Waveform) -> Waveform:

@@ -87,7 +87,7 @@ class BenchEar:
 
 def spectrum(sound: Waveform) -> Floats:
     """Log-mel [N, M] of the mono sound at 16 kHz, brought to full scale."""
-    mono = resample(Waveform(sound.samples.mean(0, keepdims=True), sound.sample_rate), RATE)
+    mono = resample(sound.mono(), RATE)
     samples = mono.samples[0] / max(float(np.abs(mono.samples).max()), 1e-6)
     frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP] * hann(WINDOW)
     magnitudes = np.abs(np.fft.rfft(frames)).astype(np.float32)

@@ -57,8 +57,7 @@ def transcribe(source: Path | Waveform, facts: Facts) -> Score:
     if model is None:
         raise DependencyError(f"basic-pitch, which transcribes, is not installed: {WAY_OUT}")
     if isinstance(source, Waveform):
-        mono = Waveform(source.samples.mean(0, keepdims=True), source.sample_rate)
-        samples = resample(mono, _RATE).samples[0]
+        samples = resample(source.mono(), _RATE).samples[0]
     else:
         samples = read(source, sample_rate=_RATE, mono=True).waveform.samples[0]
     times, sounding, onsets = _heard(samples, model)

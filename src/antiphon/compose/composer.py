@@ -105,8 +105,8 @@ class Composer:
         wishes."""
         from antiphon.compose.choosing import judge
 
-        gain, notes = below_full_scale(float(np.abs(samples).max(initial=0.0)))
-        waveform = Waveform(samples * np.float32(gain), self.sample_rate)
+        samples, notes = turned_down(samples)
+        waveform = Waveform(samples, self.sample_rate)
         judgement = judge(plan, waveform, self.hear)
         return Piece(
             waveform=waveform,
@@ -152,6 +152,12 @@ def below_full_scale(peak: float) -> tuple[float, tuple[str, ...]]:
         return 1.0, ()
     gain = 10 ** (PEAK_DBTP / 20) / peak
     return gain, (f"turned down by {-20 * np.log10(gain):.1f} dB, which keeps it from clipping",)
+
+
+def turned_down(samples: FloatArray) -> tuple[FloatArray, tuple[str, ...]]:
+    """Samples [C, T] of a whole piece as `below_full_scale` has them."""
+    gain, notes = below_full_scale(float(np.abs(samples).max(initial=0.0)))
+    return samples * np.float32(gain), notes
 
 
 def collect(performance: Performance) -> list[np.ndarray]:

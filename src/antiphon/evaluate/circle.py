@@ -16,7 +16,7 @@ import numpy as np
 from antiphon.analysis import adherence, measure
 from antiphon.audio import Waveform
 from antiphon.compose.arranging import arranged
-from antiphon.compose.composer import Composer, below_full_scale, collect
+from antiphon.compose.composer import Composer, collect, turned_down
 from antiphon.compose.requests import Request
 from antiphon.controls import ENERGIES, GENRES, Controls
 from antiphon.data.synthesizing import Recipe, write_piece
@@ -131,8 +131,7 @@ def composed(composer: Composer, requests: Sequence[Request]) -> Iterator[Wavefo
     for first in range(0, len(requests), _BATCH):
         performance = composer.renderer.perform(requests[first : first + _BATCH])
         for samples in collect(performance):
-            gain, _ = below_full_scale(float(np.abs(samples).max(initial=0.0)))
-            yield Waveform(samples * np.float32(gain), composer.sample_rate)
+            yield Waveform(turned_down(samples)[0], composer.sample_rate)
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class CodecTask:
                 "data.manifest=FILE.parquet"
             )
         self._codec = _new_codec(config)
+        self._parts = _parts_of(config)
         starts = 0
         rate = config.model.sample_rate
         self._length = round(config.data.crop_seconds * rate)
@@ -83,7 +84,7 @@ class CodecTask:
         sounds = [sound for sound in (self._train, self._held) if sound is not None]
         unread = [line.partition(":")[0] for sound in sounds for line in sound.unread]
         data = " ".join([*(sound.name for sound in sounds), *unread])
-        return {"data": data, **_parts_of(self._config)}
+        return {"data": data, **self._parts}
 
     @property
     def notes(self) -> Sequence[str]:
@@ -94,7 +95,7 @@ class CodecTask:
     def adopt(self, kept: Mapping[str, str]) -> None:
         """See `Task`."""
         require_same_data(kept, self.kept)
-        require_same_parts(kept, _parts_of(self._config), group="")
+        require_same_parts(kept, self._parts, group="")
 
     def begin(self) -> None:
         """See `Task`."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon.compose.lm import Decoder, Layer
+from antiphon.compose.lora import LORA_CONFIG_NAME, LORA_WEIGHTS_NAME
 from antiphon.files import atomic_write
 from antiphon.train.config import LoraConfig
 from antiphon.weights import Float32
@@ -143,8 +144,8 @@ def write_peft(
         + ")",
     }
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_write(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
-    atomic_write(folder / "adapter_config.json", f"{json.dumps(values, indent=2)}\n".encode())
+    atomic_write(folder / LORA_WEIGHTS_NAME, save(tensors, metadata={"format": "pt"}))
+    atomic_write(folder / LORA_CONFIG_NAME, f"{json.dumps(values, indent=2)}\n".encode())
 
 
 def _parts(decoder: Decoder) -> Iterator[tuple[str, LoraLinear]]:

@@ -37,6 +37,7 @@ from antiphon.compose.conversion.exported import (
     read_exported,
     require_files,
 )
+from antiphon.compose.conversion.packing import write_repacked
 from antiphon.compose.conversion.result import (
     Counted,
     Made,
@@ -266,7 +267,11 @@ def _write_checkpoint(
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _carry(checkpoint, folder, _CARRIED)
     if (checkpoint / ADAPTER_NAME).is_dir():
-        _write_adapter(checkpoint / ADAPTER_NAME, folder / ADAPTER_NAME, precision)
+        place = checkpoint / ADAPTER_NAME
+        (folder / ADAPTER_NAME).mkdir()
+        # Too small for fp16.
+        narrow = "8bit" if precision == "8bit" else "fp32"
+        write_repacked(place, folder / ADAPTER_NAME, read_adapter_config(place).shapes(), narrow)
     if exported:
         require_files(checkpoint, exported)
     files = (checkpoint / CODEC / CODEBOOKS_NAME,) if exported else weight_files(checkpoint)
@@ -344,20 +349,3 @@ def _relative(expected: Float32, found: Float32) -> float:
         for a, b in zip(expected, found, strict=True)
     ]
     return max(differences)
-
-
-def _write_adapter(source: Path, folder: Path, precision: str) -> None:
-    """In 8 bits with the rest; in fp16, which it is too small for, in fp32."""
-    folder.mkdir()
-    config = read_adapter_config(source)
-    tensors: dict[str, Tensor] = {}
-    with Weights(weight_files(source)) as weights:
-        weights.require(config.shapes())
-        for name in config.shapes():
-            tensor = of_weights(weights, name)
-            if precision == "8bit":
-                tensors |= packed(name, tensor)
-            else:
-                tensors[name] = in_precision(name, tensor, "F32")
-        write_safetensors(folder / WEIGHTS_NAME, tensors, lambda size: None)
-    shutil.copyfile(source / CONFIG_NAME, folder / CONFIG_NAME)

@@ -1,8 +1,9 @@
-"""A magnitude codec by itself in another precision."""
+"""A magnitude codec by itself, or a score adapter, in another precision."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from antiphon.compose.codecs import magnitude_graph
@@ -33,6 +34,14 @@ def pack_codec(source: Path, output: Path, precision: str) -> None:
             f"--precision is {precision!r}; expected for a codec one of {', '.join(PRECISIONS)}"
         )
     shapes = magnitude_graph.shapes(read_magnitude_config(source))
+    write_repacked(source, output, shapes, precision)
+
+
+def write_repacked(
+    source: Path, output: Path, shapes: Mapping[str, tuple[int, ...]], precision: str
+) -> None:
+    """The tensors of `shapes` and the config.json of a folder in another one, which is there and
+    empty. Raises ModelError for a folder without these tensors, StorageError."""
     tensors: dict[str, Tensor] = {}
     with Weights(weight_files(source)) as weights:
         weights.require(shapes)
