@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all check bench docs build clean
+.PHONY: demo test test-all check bench docs page build clean
 
 demo: $(VENV)/.installed  ## arrange a piece, hear it measured and described
 	$(BIN)/antiphon demo --output-dir demo
@@ -15,10 +15,11 @@ test: $(VENV)/.installed-dev  ## the default tests with coverage
 test-all: $(VENV)/.installed-dev  ## the slow ones too
 	$(BIN)/python -m pytest -m "not gpu and not network"
 
-check: $(VENV)/.installed-dev  ## lint, formatting, strict types
+check: $(VENV)/.installed-dev  ## lint, formatting, strict types, of the page too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python setup.py --quiet build_page --check
 
 bench: $(VENV)/.installed-bench  ## measure everything that docs/bench.md states, and write it
 	$(BIN)/python bench/run.py
@@ -29,11 +30,14 @@ bench-%: $(VENV)/.installed-bench  ## one part of it: make bench-listener, bench
 docs: $(VENV)/.installed-dev  ## docs/commands.md from the help texts
 	$(BIN)/typer antiphon.cli.main utils docs --name antiphon --title "Commands" | tr -d '\b' > docs/commands.md
 
+page: $(VENV)/.installed-dev  ## the page again, after a change in web/
+	$(BIN)/python setup.py --quiet build_page
+
 build: $(VENV)/.installed-dev  ## wheel and sdist in dist/
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) dist build demo .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist build demo web/node_modules src/antiphon/serve/page .coverage .mypy_cache .ruff_cache .pytest_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

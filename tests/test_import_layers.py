@@ -39,7 +39,8 @@ RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 # Of what `pip install antiphon` does not bring, everything a module could come to lean on.
 OPTIONAL = (
     "av", "fluidsynth", "torch", "transformers", "xllamacpp", "ray", "pyarrow",
-    "lightning", "fastapi", "librosa", "mir_eval", "psutil", "hypothesis", "pytest",
+    "lightning", "fastapi", "starlette", "uvicorn", "anyio", "mcp", "prometheus_client",
+    "multipart", "librosa", "mir_eval", "psutil", "hypothesis", "pytest",
     "tensorboard", "wandb",
 )  # fmt: skip
 # Classes of torch's have no form without it: imported only where torch is asked for.
@@ -68,6 +69,21 @@ OF_TORCH = {
     "antiphon.train.sampling",
     "antiphon.train.sizing",
     "antiphon.train.task",
+}
+# The API is made of a web framework; the rest of the service is not.
+OF_SERVE = {
+    "antiphon.serve.app",
+    "antiphon.serve.connections",
+    "antiphon.serve.guards",
+    "antiphon.serve.metrics",
+    "antiphon.serve.routes.chat",
+    "antiphon.serve.routes.common",
+    "antiphon.serve.routes.composing",
+    "antiphon.serve.routes.files",
+    "antiphon.serve.routes.jobs",
+    "antiphon.serve.routes.ops",
+    "antiphon.serve.routes.sound",
+    "antiphon.serve.tools",
 }
 HEAVY = ("numpy", "scipy", "torch", "onnxruntime", "soundfile", "soxr", "pydantic", "typer", "rich")
 
@@ -187,7 +203,7 @@ class Missing(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing())
-for name in {sorted(MODULES.keys() - OF_TORCH)!r}:
+for name in {sorted(MODULES.keys() - OF_TORCH - OF_SERVE)!r}:
     importlib.import_module(name)
 print(len(sys.modules))
 """

@@ -33,15 +33,17 @@ from antiphon.cli import (
     generate_batch,
     health,
     interactive,
+    jobs,
     measure,
     models,
+    serve,
     train,
 )
 from antiphon.errors import AntiphonError, DiskFullError, StorageError
 
 # The one program under all its names; help and errors say the one it was called by.
-_NAMES = ("antiphon", "music-gen", "music-gen-train")
-_SHORT_FOR = {"music-gen-train": ("train", "composer")}
+_NAMES = ("antiphon", "music-gen", "music-gen-train", "music-gen-api")
+_SHORT_FOR = {"music-gen-train": ("train", "composer"), "music-gen-api": ("serve",)}
 # May stand anywhere on the line, as people put them, though they belong to the program itself.
 _GLOBAL_OPTIONS = ("--log-level", "--log-format")
 
@@ -77,6 +79,7 @@ for _command, _in_short, _examples in (
     (train.profile, "Where the time of training steps goes.", train.PROFILE_EXAMPLES),
     (convert.convert, "A safe checkpoint of one that is not.", convert.CONVERT_EXAMPLES),
     (convert.export, "A composing model in another form.", convert.EXPORT_EXAMPLES),
+    (serve.serve, "The API and the page.", serve.EXAMPLES),
     (demo.demo, "A first piece: arranged, played, measured, described.", demo.EXAMPLES),
     (health.doctor, "Check this installation.", health.EXAMPLES),
 ):
@@ -94,6 +97,8 @@ app.add_typer(data.data)
 app.add_typer(train.train)
 app.add_typer(evaluate.evaluate)
 app.add_typer(models.models)
+app.add_typer(jobs.jobs)
+app.add_typer(jobs.keys)
 app.add_typer(health.config)
 
 

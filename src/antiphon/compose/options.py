@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antiphon.compose.own_scores import read_score
 from antiphon.compose.requests import MAX_SEED, Request, Section
 from antiphon.compose.sampling import Sampling
 from antiphon.controls import OPTION_NAMES, Controls, number, whole_number
@@ -54,6 +53,11 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
     """
     controls = {name: options[name] for name in OPTION_NAMES if name in options}
     controls |= {name: _flag(options, name) for name in FLAGS if name in options}
+    score = None
+    if (path := _text(options, "from_score")) is not None:
+        from antiphon.compose.own_scores import read_score
+
+        score = read_score(Path(path))
     continued, melody = (_recording(options, name, max_seconds) for name in RECORDINGS)
     return Request(
         prompt,
@@ -64,7 +68,7 @@ def request_of(prompt: str, seed: int, options: Options, max_seconds: float) -> 
         _sections(options),
         None if continued is None else continued.waveform,
         None if melody is None else melody.waveform,
-        None if (path := _text(options, "from_score")) is None else read_score(Path(path)),
+        score,
         whole_number(options, "loop_bars"),
         damage=tuple(
             f"{options[name]}: {problem}"

@@ -159,23 +159,25 @@ class Listener:
         facts: Policy = "annotate",
         hint_facts: bool = False,
         long: LongMode = "truncate",
+        measured: Facts | None = None,
         limits: Limits = DEFAULT_LIMITS,
         isolated: bool = False,
     ) -> Track:
-        """Read and measure a recording once, for several questions."""
+        """Read and measure a recording once, for several questions; `measured` spares the measuring
+        where it was done before."""
         if isinstance(source, Track):
             source.require_for(model=self._engine is not None)
             return source
         _check(facts, long)
         if self._engine is None:
-            return track_by_ear(source, self._ear, limits, isolated=isolated)
+            return track_by_ear(source, self._ear, limits, isolated=isolated, measured=measured)
         return track_for_model(
             source,
             self._engine.info.cap_seconds,
             long,
             limits,
             isolated=isolated,
-            measured=facts != "off" or hint_facts,
+            measured=measured if facts != "off" or hint_facts else "not",
         )
 
     def ask(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from antiphon.errors import ConfigError
 from antiphon.listen.windows import Clip, LongMode, plan_parts, read_clips, recording_seconds
@@ -51,15 +51,16 @@ def track_for_model(
     limits: Limits,
     *,
     isolated: bool,
-    measured: bool,
+    measured: Facts | Literal["not"] | None,
 ) -> Track:
-    """What a model hears, which hears `cap_seconds` at once, and the facts, if `measured`."""
+    """What a model hears, which hears `cap_seconds` at once, and the facts, unless they are not
+    wanted; those that are `measured` already are taken."""
     facts = None
     with readable_twice(source, limits) as again:
-        if measured:
+        if measured != "not":
             from antiphon.analysis import measure
 
-            facts = measure(again, limits=limits, isolated=isolated)
+            facts = measured or measure(again, limits=limits, isolated=isolated)
             seconds = facts.duration_seconds
         else:
             seconds = recording_seconds(again, limits, isolated=isolated)
@@ -69,13 +70,18 @@ def track_for_model(
 
 
 def track_by_ear(
-    source: Source | Waveform, ear: Ear | None, limits: Limits, *, isolated: bool
+    source: Source | Waveform,
+    ear: Ear | None,
+    limits: Limits,
+    *,
+    isolated: bool,
+    measured: Facts | None = None,
 ) -> Track:
     """What there is to answer from without a model: facts, and what is heard."""
     from antiphon.analysis import measure
 
     with readable_twice(source, limits) as again:
-        facts = measure(again, limits=limits, isolated=isolated)
+        facts = measured or measure(again, limits=limits, isolated=isolated)
         heard = None if ear is None else ear.hear(again, facts, limits, isolated=isolated)
     return Track(_path_of(source), (), facts, heard=heard)
 

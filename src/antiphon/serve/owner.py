@@ -1,0 +1,401 @@
+"""The process that owns a model: what waits for it, what is being done, and how that ends.
+
+Calls that wait come over a socket, jobs that are kept from the store; both take turns. The event
+loop of this process is always free; the work is done in a thread beside it. A task that cannot be
+ended otherwise ends the process, which is started anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock
+
+from antiphon.errors import AntiphonError
+from antiphon.serve.database import Database
+from antiphon.serve.jobs import JobStore, queue_full, task_of
+from antiphon.serve.options import Caps
+from antiphon.serve.problems import Problem, problem_of
+from antiphon.serve.tasks import Result, Task, Work
+from antiphon.serve.turns import Turns
+from antiphon.serve.wire import Message, packed, received
+
+STOP_SECONDS = 0.8  # from a cancel to the end of the work, or of this process
+REPLACED = 86  # exit code of a process that ends so
+_HEARTBEAT_SECONDS = 2.0
+_PROGRESS_SECONDS = 0.5
+_TAKE_OVER_SECONDS = 30.0
+_LOOKED_AT = 64  # of each key's queued jobs
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OwnerSpec:
+    """A model to be owned: the ids it is served by, and what loads it in its process."""
+
+    name: str
+    models: tuple[str, ...]
+    load: Callable[[], Work]
+
+
+def run_owner(spec: OwnerSpec, folder: Path, place: str, caps: Caps, parent: Connection) -> None:
+    """The process. `place` is the socket's path; the parent is told "ready" or what failed, and
+    then, now and then, that the process is alive. Ends when the parent does."""
+    try:
+        # The last owner may still be dying: what it was doing is taken over when it is gone.
+        lock = FileLock(folder / f"{spec.name}.lock", timeout=_TAKE_OVER_SECONDS)
+        lock.acquire()
+        store = JobStore(Database(folder))
+        for job in store.take_over(spec.models):
+            logger.error("job %s ended its process %d times: given up", job.id, job.attempts)
+        work = spec.load()
+    except Exception as error:
+        logger.debug("the model cannot be loaded", exc_info=error)
+        known = isinstance(error, AntiphonError)
+        parent.send(
+            ("failed", error if known else AntiphonError(f"{type(error).__name__}: {error}"))
+        )
+        return
+    asyncio.run(_Owner(spec, work, store, caps, parent).serve(place))
+
+
+class _Line:
+    """An HTTP worker that is connected."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+
+    def send(self, message: Message) -> None:
+        if not self.writer.is_closing():
+            self.writer.write(packed(message))
+
+
+class _Running:
+    """Implements `tasks.Running`. What happens first, an end or a stop, holds."""
+
+    def __init__(self, task: Task, line: _Line | None, owner: _Owner) -> None:
+        self.task = task
+        self.line = line
+        self.deadline = time.monotonic() + task.seconds
+        self._owner = owner
+        self._lock = threading.Lock()
+        self._is_settled = False
+        self._told_at = 0.0
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._is_settled
+
+    def begin(self) -> None:
+        """In the event loop, and at once: the next thing may be the end of this process."""
+        if self.line is not None:
+            self.line.send({"id": self.task.id, "event": "began"})
+
+    def say(self, text: str) -> None:
+        self._send({"event": "text", "text": text})
+
+    def sounded(self, samples: int) -> None:
+        self._send({"event": "sound", "samples": samples})
+
+    def progress(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self._told_at < _PROGRESS_SECONDS or self._is_settled:
+            return
+        self._told_at = now
+        if self.task.is_kept:
+            self._owner.store.progress(self.task.id, share)
+            self._owner.tell_all(self.task.id)
+
+    def done(self, result: Result) -> None:
+        value: Message = {"event": "done", "value": result.value}
+        self._end(value, lambda: self._owner.store.complete(self.task.id, result))
+
+    def failed(self, problem: Problem) -> None:
+        message: Message = {"event": "failed", "problem": asdict(problem)}
+        self._end(message, lambda: self._owner.store.fail(self.task.id, problem))
+
+    def stop(self, problem: Problem | None) -> None:
+        """End it from outside: with a problem, or because nobody waits for it any more."""
+        if problem is not None:
+            self.failed(problem)
+        else:
+            self._end({"event": "cancelled"}, lambda: self._owner.store.cancel_begun(self.task.id))
+
+    def give_back(self) -> None:
+        """A job is put back, for the next process; a call fails."""
+        if not self.task.is_kept:
+            self.failed(draining())
+            return
+        with self._lock:
+            if not self._is_settled:
+                self._owner.store.requeue([self.task.id])
+                self._is_settled = True
+
+    def _end(self, message: Message, keep: Callable[[], bool]) -> None:
+        """Nothing is told before it is kept: where that fails, it is not ended."""
+        with self._lock:
+            if self._is_settled:
+                return
+            is_ours = keep() if self.task.is_kept else True
+            self._is_settled = True
+        self.tell_end(message if is_ours else {"event": "cancelled"})
+
+    def tell_end(self, message: Message) -> None:
+        self._send(message, is_end=True)
+        if self.task.is_kept:
+            self._owner.tell_all(self.task.id)
+
+    def _send(self, message: Message, *, is_end: bool = False) -> None:
+        line = self.line
+        if line is not None and (is_end or not self._is_settled):
+            self._owner.in_loop(lambda: line.send({"id": self.task.id, **message}))
+
+
+class _Owner:
+    def __init__(
+        self, spec: OwnerSpec, work: Work, store: JobStore, caps: Caps, parent: Connection
+    ) -> None:
+        self.store = store
+        self._spec = spec
+        self._work = work
+        self._caps = caps
+        self._parent = parent
+        self._turns = Turns()
+        self._calls: dict[str, _Running] = {}  # that wait for their turn
+        self._running: list[_Running] = []
+        self._lines: set[_Line] = set()
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()  # of what is running
+        self._drained_by: float | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="work")
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="store")
+
+    async def serve(self, place: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        with suppress(OSError):
+            os.unlink(place)
+        server = await asyncio.start_unix_server(self._connected, place)
+        self._loop.add_reader(self._parent.fileno(), self._told_by_parent)
+        self._parent.send(("ready", None))
+        heart = asyncio.create_task(self._beat())
+        async with server:
+            await self._do_all()
+        heart.cancel()
+        self._work.close()
+        await self._leave(0)
+
+    async def _leave(self, code: int) -> None:
+        """End the process when what was said is on its way; its threads are nothing to wait for."""
+        for line in list(self._lines):
+            line.writer.close()
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(line.writer.wait_closed(), 0.5)
+        os._exit(code)
+
+    def in_loop(self, call: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(call)
+
+    def tell_all(self, job_id: str) -> None:
+        """Every HTTP worker that a job has changed."""
+
+        def tell() -> None:
+            for line in self._lines:
+                line.send({"event": "job", "id": job_id})
+
+        self.in_loop(tell)
+
+    def _told_by_parent(self) -> None:
+        try:
+            word, value = self._parent.recv()
+        except (EOFError, OSError):
+            os._exit(1)
+        if word == "drain":
+            self._drained_by = time.monotonic() + value
+            self._wake.set()
+            self._changed.set()
+
+    async def _beat(self) -> None:
+        while True:
+            with suppress(OSError):
+                self._parent.send(("alive", None))
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    # The socket.
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = _Line(writer)
+        self._lines.add(line)
+        self._wake.set()  # what was accepted while nobody listened
+        try:
+            while True:
+                self._heed(await received(reader), line)
+        except (asyncio.IncompleteReadError, OSError):
+            pass
+        finally:
+            self._lines.discard(line)
+            for running in [*self._calls.values(), *self._running]:
+                if running.line is line:
+                    self._stop(running)
+            writer.close()
+
+    def _heed(self, message: Message, line: _Line) -> None:
+        word = message["do"]
+        if word == "run":
+            task = Task.from_dict(message["task"])  # type: ignore[arg-type]
+            running = _Running(task, line, self)
+            problem = self._refusal()
+            if problem is not None:
+                running.failed(problem)
+                return
+            self._calls[task.id] = running
+            self._wake.set()
+        elif word == "cancel":
+            for running in [*self._calls.values(), *self._running]:
+                if running.task.id == message["id"]:
+                    self._stop(running)
+        elif word == "look":  # at jobs: there is a new one, or one to be stopped
+            self._wake.set()
+            self._loop.create_task(self._stop_cancelled())
+
+    def _refusal(self) -> Problem | None:
+        """Why a call is not taken, if it is not."""
+        if self._drained_by is not None:
+            return draining()
+        if len(self._calls) >= self._caps.queue:
+            return queue_full(len(self._calls)).problem
+        return None
+
+    def _stop(self, running: _Running) -> None:
+        if self._calls.pop(running.task.id, None) is not None:
+            running.stop(None)
+            return
+        # Settled on the disk's thread: a job's end is written.
+        self._disk.submit(running.stop, None).add_done_callback(
+            lambda _: self.in_loop(self._changed.set)
+        )
+
+    async def _stop_cancelled(self) -> None:
+        """Jobs that are being done and that somebody cancelled or deleted."""
+        for running in [one for one in self._running if one.task.is_kept]:
+            job = await self._on_disk(self.store.brief, running.task.id)
+            if job is None or job.is_stopping:
+                self._stop(running)
+
+    # The work.
+
+    async def _do_all(self) -> None:
+        while True:
+            batch = await self._next()
+            if batch:
+                await self._do(batch)
+            elif self._drained_by is not None:
+                return
+            else:
+                self._wake.clear()
+                with suppress(TimeoutError):  # looks by itself, should a word be lost
+                    await asyncio.wait_for(self._wake.wait(), 1.0)
+
+    async def _next(self) -> list[_Running]:
+        """What is to be done now; jobs among it are begun."""
+        if self._drained_by is not None:
+            if time.monotonic() >= self._drained_by:
+                for running in [*self._calls.values()]:
+                    running.failed(draining())
+                self._calls.clear()
+            jobs = []
+        else:
+            jobs = await self._on_disk(self.store.waiting, self._spec.models, _LOOKED_AT)
+        kept = {
+            job.id: task_of(job, self.store.place(job.id), self._caps.job_seconds) for job in jobs
+        }
+        waiting = [*(one.task for one in self._calls.values()), *kept.values()]
+        chosen = self._turns.next(waiting, self._work.most_at_once)
+        mine = [task.id for task in chosen if task.is_kept]
+        begun = set(await self._on_disk(self.store.claim, mine)) if mine else set()
+        batch = []
+        for task in chosen:
+            if task.id in begun:
+                batch.append(_Running(task, None, self))
+                self.tell_all(task.id)
+            elif not task.is_kept and (call := self._calls.pop(task.id, None)) is not None:
+                call.begin()
+                batch.append(call)
+        if chosen and not batch:  # all were cancelled at that moment: look again
+            return await self._next()
+        return batch
+
+    async def _do(self, batch: Sequence[_Running]) -> None:
+        self._running = list(batch)
+        work = self._loop.run_in_executor(self._thread, self._work_through, batch)
+        while not work.done():
+            self._changed.clear()
+            changed = asyncio.ensure_future(self._changed.wait())
+            both: set[asyncio.Future[Any]] = {work, changed}
+            await asyncio.wait(
+                both, timeout=self._next_deadline(), return_when=asyncio.FIRST_COMPLETED
+            )
+            changed.cancel()
+            await self._check_deadlines()
+            if not work.done() and all(one.is_stopped for one in batch):
+                await self._end(work)
+        self._running = []
+        work.result()  # what could not be kept ends this process, and is done again
+
+    def _work_through(self, batch: Sequence[_Running]) -> None:
+        try:
+            self._work.run(batch)
+        except Exception as error:
+            for running in batch:
+                if not running.is_stopped:
+                    logger.exception("task %s failed", running.task.id)
+                    running.failed(problem_of(error, running.task.id))
+
+    def _next_deadline(self) -> float:
+        ends = [one.deadline for one in self._running if not one.is_stopped]
+        ends += [] if self._drained_by is None else [self._drained_by]
+        return max(0.01, min(ends, default=time.monotonic() + 1.0) - time.monotonic())
+
+    async def _check_deadlines(self) -> None:
+        now = time.monotonic()
+        for running in self._running:
+            if running.deadline <= now and not running.is_stopped:
+                await self._on_disk(running.stop, too_slow(running.task.seconds))
+        if self._drained_by is not None and now >= self._drained_by:
+            for running in self._running:
+                await self._on_disk(running.give_back)
+
+    async def _end(self, work: asyncio.Future[None]) -> None:
+        """Nobody waits for what is being done. What does not end by itself ends this process:
+        what waits here is asked for again by those who wait for it."""
+        self._work.cancel()
+        await asyncio.wait({work}, timeout=STOP_SECONDS)
+        if not work.done():
+            logger.info("what was cancelled goes on: the process is replaced")
+            await self._leave(REPLACED)
+
+    async def _on_disk(self, call: Callable[..., T], *args: object) -> T:
+        return await self._loop.run_in_executor(self._disk, call, *args)
+
+
+def draining() -> Problem:
+    return Problem(
+        503, "draining", "the service is being stopped and takes no new work; try again soon",
+        None, 5,
+    )  # fmt: skip
+
+
+def too_slow(seconds: float) -> Problem:
+    return Problem(504, "deadline", f"it was not done within {seconds:g} s and was ended")

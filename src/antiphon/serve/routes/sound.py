@@ -1,0 +1,149 @@
+"""Pieces on their way to clients: files in any format, and sound while it is computed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from antiphon.serve.client import ENDS, Call
+from antiphon.serve.encoding import MEDIA_TYPES, Encoder
+from antiphon.serve.jobs import Job
+from antiphon.serve.problems import refuse
+from antiphon.serve.routes.common import completed
+from antiphon.serve.service import Service, ended
+from antiphon.serve.tasks import NOTES, SOUND, SOUND_IS
+
+FORMATS = {**MEDIA_TYPES, "mid": "audio/midi", "json": "application/json"}
+_BLOCK_BYTES = 1 << 16
+_LOOK_SECONDS = 0.05
+_SLUG_WORDS = 6
+
+
+async def content_of(
+    service: Service, job: Job, result: Mapping[str, object], form: str | None
+) -> Response:
+    """A piece as a file; what it was not written as is made now. Raises Refused."""
+    place = service.jobs.place(job.id)
+    piece = place / str(result["path"])
+    own = piece.suffix.removeprefix(".")
+    form = form or own
+    name = _file_name(job, form)
+    if form == "json":
+        disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return JSONResponse(dict(result), headers=disposition)
+    if form == "mid":
+        path = place / NOTES
+        if not path.exists():
+            raise refuse(404, "no_score", "the piece has no score", "format")
+    elif form == own:
+        path = piece
+    else:
+        path = place / f"as.{form}"
+        if not path.exists():
+            await service.on_disk(transcode, piece, path, form)
+    if not path.exists():
+        raise refuse(404, "no_result", "the file of the piece is gone", "id")
+    return FileResponse(path, media_type=FORMATS[form], filename=name)
+
+
+def transcode(source: Path, target: Path, form: str) -> None:
+    """A piece of ours in another format. Raises AudioError, StorageError."""
+    from antiphon.audio import read, write
+
+    waveform = read(source).waveform
+    rate = 48_000 if form == "opus" else None
+    write(target, waveform, format=form, sample_rate=rate)
+
+
+def _file_name(job: Job, form: str) -> str:
+    words = "".join(c if c.isalnum() and c.isascii() else " " for c in str(job.request["prompt"]))
+    return f"{'-'.join(words.lower().split()[:_SLUG_WORDS]) or 'piece'}.{form}"
+
+
+async def growing_wav(service: Service, job: Job) -> AsyncIterator[bytes]:
+    """A job's sound from its beginning, as it comes; what is there already at once."""
+    place = service.jobs.place(job.id)
+    sound = _GrowingSound(place, "wav")
+    while True:
+        now = await service.on_disk(service.jobs.brief, job.id)
+        for encoded in await service.on_disk(sound.more):
+            yield encoded
+        if now is None or now.is_final:
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+    if sound.is_open:
+        yield sound.finish()
+    elif now is not None and now.status == "completed":  # its sound is in its file alone
+        done = await service.finished(job.id)
+        path = place / str(completed(done)["path"])
+        if path.suffix != ".wav":
+            path, source = place / "as.wav", path
+            if not path.exists():
+                await service.on_disk(transcode, source, path, "wav")
+        with path.open("rb") as file:
+            while block := await service.on_disk(file.read, _BLOCK_BYTES):
+                yield block
+
+
+async def streamed(service: Service, call: Call, form: str) -> AsyncIterator[bytes]:
+    """A call's sound in a format, as it comes. Raises Refused for a call that fails."""
+    sound = _GrowingSound(call.task.folder, form)
+    async for message in call.messages():
+        if message["event"] in ENDS:
+            ended(message)
+        for encoded in await service.on_disk(sound.more):
+            yield encoded
+    yield await service.on_disk(sound.finish)
+
+
+class _GrowingSound:
+    """The sound in a task's folder, encoded from where it was read last. A process that died and is
+    begun again writes the same from its beginning: what was read is not read twice."""
+
+    def __init__(self, folder: Path, form: str) -> None:
+        self._folder = folder
+        self._form = form
+        self._file: BinaryIO | None = None  # which may lose its name meanwhile
+        self._encoder: Encoder | None = None
+        self._place = 0
+        self._frame = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    def more(self) -> list[bytes]:
+        """What is new, encoded."""
+        if self._file is None and not self._open():
+            return []
+        assert self._file is not None
+        assert self._encoder is not None
+        blocks = []
+        self._file.seek(self._place)
+        while data := self._file.read(_BLOCK_BYTES // self._frame * self._frame):
+            data = data[: len(data) // self._frame * self._frame]
+            self._place += len(data)
+            if not data:  # a part of a frame
+                break
+            blocks.append(self._encoder.encode(data))
+        return [block for block in blocks if block]
+
+    def finish(self) -> bytes:
+        if self._file is not None:
+            self._file.close()
+        return b"" if self._encoder is None else self._encoder.finish()
+
+    def _open(self) -> bool:
+        try:
+            said = json.loads((self._folder / SOUND_IS).read_bytes())
+            self._file = (self._folder / SOUND).open("rb", buffering=0)
+        except FileNotFoundError:
+            return False
+        self._frame = 2 * said["channels"]
+        self._encoder = Encoder(self._form, said["sample_rate"], said["channels"])
+        return True
