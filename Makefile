@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-all check bench docs page build clean
+.PHONY: demo test coverage test-all check bench docs page build clean
 
 demo: $(VENV)/.installed  ## arrange a piece, hear it measured and described
 	$(BIN)/antiphon demo --output-dir demo
 
-test: $(VENV)/.installed-dev  ## the default tests with coverage
+test: $(VENV)/.installed-dev  ## the default tests
+	$(BIN)/python -m pytest -m "not slow and not gpu and not network"
+
+coverage: $(VENV)/.installed-dev  ## the same with coverage, which takes twice as long
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network" --cov --cov-report=term:skip-covered
 
 test-all: $(VENV)/.installed-dev  ## the slow ones too

@@ -28,6 +28,7 @@ PARTS = {
     "training": "training",
     "listener": "listener",
     "composer": "composer",
+    "serve": "serving",
 }
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "pyfluidsynth", "librosa", "mir_eval")
 

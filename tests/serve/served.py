@@ -111,7 +111,7 @@ def _address(process: subprocess.Popen[str], log: Any) -> str:
                 with suppress(ValueError):  # the test is over
                     log.write(line)
                     log.flush()
-                if "antiphon is at " in line:
+                if line.startswith("antiphon is at http"):
                     said.append(line.split()[-1])
                     found.set()
         found.set()

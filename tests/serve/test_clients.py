@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,16 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def client(real: Served) -> Any:
-    return openai.OpenAI(base_url=f"{real.address}/v1", api_key="none", max_retries=0)
+def client(real: Served) -> Iterator[Any]:
+    with openai.OpenAI(base_url=f"{real.address}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What clients leave open is found here, where it is no failure, and not in another test."""
+    yield
+    gc.collect()
 
 
 def as_base64(path: Path) -> str:

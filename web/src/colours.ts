@@ -47,9 +47,9 @@ export function themeSwitch(): HTMLElement {
   const kept = localStorage.getItem(NAME) ?? "auto";
   const choice = select(
     [
-      ["auto", "as the system"],
-      ["light", "light"],
-      ["dark", "dark"],
+      ["auto", "colours: system"],
+      ["light", "colours: light"],
+      ["dark", "colours: dark"],
     ],
     kept,
   );

@@ -2,6 +2,7 @@
 
 import { json, pages } from "./api.ts";
 import { action, announce, field, h, on, select } from "./dom.ts";
+import { modelName } from "./format.ts";
 import { PieceCard, type Workshop } from "./piece_card.ts";
 import { show } from "./problems.ts";
 import { isFinal, type MusicJob, type MusicRequest, type ServerInfo } from "./types.ts";
@@ -36,10 +37,11 @@ export class ComposeView {
   readonly #now = h("div", { class: "cards" });
   readonly #earlier = h("div", { class: "cards" });
   readonly #more: HTMLButtonElement;
-  readonly #empty = h("p", { class: "quiet" }, "Nothing yet. Type what you want to hear, then Compose.");
+  readonly #history = h("h2", {}, "History");
+  readonly #empty = h("p", { class: "quiet" }, "Type what you want to hear, then press Compose.");
   readonly #cards = new Map<string, PieceCard>();
   readonly #workshop: Workshop;
-  #history: AsyncGenerator<MusicJob[]> | null = null;
+  #rest: AsyncGenerator<MusicJob[]> | null = null;
 
   constructor(info: ServerInfo) {
     const models = info.models
@@ -95,7 +97,7 @@ export class ComposeView {
           h("h2", {}, "Pieces"),
           this.#empty,
           this.#now,
-          h("h2", {}, "History"),
+          this.#history,
           this.#earlier,
           h("div", { class: "row" }, this.#more),
         ),
@@ -118,12 +120,12 @@ export class ComposeView {
   }
 
   async #loadMore(): Promise<void> {
-    this.#history ??= pages<MusicJob>(JOBS, HISTORY_PAGE);
+    this.#rest ??= pages<MusicJob>(JOBS, HISTORY_PAGE);
     let next: IteratorResult<MusicJob[], void>;
     try {
-      next = await this.#history.next();
+      next = await this.#rest.next();
     } catch (error) {
-      this.#history = null; // a generator that raised is at its end
+      this.#rest = null; // a generator that raised is at its end
       throw error;
     }
     const jobs = next.done ? [] : next.value;
@@ -178,11 +180,6 @@ export class ComposeView {
 
   #drawEmpty(): void {
     this.#empty.hidden = this.#now.childElementCount > 0;
+    this.#history.hidden = this.#earlier.childElementCount === 0;
   }
-}
-
-function modelName(id: string): string {
-  if (id === "antiphon-composer") return "composer";
-  if (id === "antiphon-composer-synth") return "synth (exact)";
-  return id;
 }

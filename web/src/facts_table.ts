@@ -23,9 +23,9 @@ function factRows(facts: Facts): Row[] {
     ["Length", clock(facts.duration_seconds, 1)],
     ["Tempo", measured(tempo.bpm === null ? null : `${number(tempo.bpm)} BPM`, tempo), sure(tempo)],
     [
-      "Or as",
+      "Other tempos",
       others.map(({ bpm, confidence }) => `${number(bpm)} BPM (${percent(confidence)})`).join(", ") ||
-        "nothing else",
+        "none",
     ],
     ["Key", measured(key.name === null ? null : accidentals(key.name), key), sure(key)],
     ["Next best key", key.runner_up ? accidentals(key.runner_up) : "none"],
@@ -66,7 +66,7 @@ function factRows(facts: Facts): Row[] {
       measured(timbre.percussive_share === null ? null : percent(timbre.percussive_share), timbre),
     ],
     ["Silence", measured(silence.share === null ? null : percent(silence.share), silence)],
-    ["Clipped", clipping.samples ? `${clipping.samples} samples` : "nothing"],
+    ["Clipping", clipping.samples ? `${clipping.samples} samples` : "none"],
     ["File", `${facts.sample_rate} Hz, ${facts.channels === 1 ? "mono" : `${facts.channels} channels`}`],
     ["Damage", damage.problems.length ? damage.problems.join("; ") : "none found"],
   ];

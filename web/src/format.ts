@@ -83,7 +83,7 @@ export function plain(value: Json | undefined): string {
   if (value === true) return "yes";
   if (value === false) return "no";
   if (Array.isArray(value)) return value.map(plain).join(", ");
-  if (typeof value === "number") return Number.isInteger(value) ? String(value) : number(value, 1);
+  if (typeof value === "number") return number(value).replace(/\.0$/, "");
   if (typeof value === "object") {
     return Object.entries(value)
       .map(([name, part]) => `${name} ${plain(part)}`)
@@ -112,4 +112,10 @@ export function withUnit(option: string, value: Json | undefined): string {
   if (option === "loudness") return `${number(value)} LUFS`;
   if (option === "metre") return `${text}/4`;
   return text;
+}
+
+export function modelName(id: string): string {
+  if (id === "antiphon-composer") return "composer";
+  if (id === "antiphon-composer-synth") return "synth (exact)";
+  return id;
 }

@@ -16,7 +16,7 @@ const KEYS: readonly (readonly [string, string])[] = [
 const sheet = h(
   "dialog",
   { "aria-labelledby": "keys-title" },
-  h("h2", { id: "keys-title" }, "Keys"),
+  h("h2", { id: "keys-title" }, "Keyboard shortcuts"),
   h(
     "dl",
     { class: "keys" },

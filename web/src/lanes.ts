@@ -4,13 +4,19 @@ import { button, h } from "./dom.ts";
 import { chordName, clock } from "./format.ts";
 import type { Facts, Score, Span } from "./types.ts";
 
-/** Positions in seconds. `beats` are all beats, `downbeats` those among them that begin a bar. */
+/**
+ * Positions in seconds. `beats` are all beats, `downbeats` those among them that begin a bar; where the
+ * sections are too uncertain for the texts, `areDoubted` says so.
+ */
 export interface Timeline {
   sections: Span[];
+  areDoubted: boolean;
   chords: Span[];
   beats: number[];
   downbeats: number[];
 }
+
+const FAIR = 0.3; // below it, the texts say nothing of the sections either
 
 export function timelineOfScore(score: Score): Timeline {
   const beat = 60 / score.tempo_bpm; // seconds
@@ -22,6 +28,7 @@ export function timelineOfScore(score: Score): Timeline {
       start_seconds: start_bar * bar,
       end_seconds: (start_bar + bars) * bar,
     })),
+    areDoubted: false,
     chords: score.chords.map((span) => ({
       label: span.chord ?? span.symbol ?? "N",
       start_seconds: span.start_beat * beat,
@@ -35,6 +42,7 @@ export function timelineOfScore(score: Score): Timeline {
 export function timelineOfFacts(facts: Facts): Timeline {
   return {
     sections: facts.sections.spans ?? [],
+    areDoubted: (facts.sections.confidence ?? 0) < FAIR,
     chords: facts.chords.spans ?? [],
     beats: facts.beats.times_seconds ?? [],
     downbeats: facts.downbeats.times_seconds ?? [],
@@ -46,19 +54,24 @@ export function lanes(line: Timeline, seconds: number, seek: (to: number) => voi
   const made: HTMLElement[] = [];
   if (line.beats.length) made.push(beatLane(line, seconds));
   if (line.sections.length) {
-    const lane = h("div", { class: "lane sections", role: "group", "aria-label": "Sections" });
+    const lane = h("div", {
+      class: line.areDoubted ? "lane sections doubted" : "lane sections",
+      role: "group",
+      "aria-label": line.areDoubted ? "Sections, uncertain" : "Sections",
+    });
     // One too narrow to be hit is no button until the plot is zoomed; the list below has it meanwhile.
     new ResizeObserver(() => {
       for (const part of lane.querySelectorAll("button")) part.disabled = part.offsetWidth < LEAST_TARGET;
     }).observe(lane);
     line.sections.forEach((span, index) => {
+      const doubt = line.areDoubted ? ", uncertain" : "";
       const part = button(span.label, () => seek(span.start_seconds), {
         class: "span",
-        title: `${span.label}, ${clock(span.start_seconds)} to ${clock(span.end_seconds)}`,
+        title: `${span.label}, ${clock(span.start_seconds)} to ${clock(span.end_seconds)}${doubt}`,
         "aria-label": `${span.label}, from ${clock(span.start_seconds)}`,
         "data-tone": index % 2,
       });
-      part.replaceChildren(h("span", { class: "name" }, span.label));
+      part.replaceChildren(h("span", { class: "name" }, line.areDoubted ? `${span.label} ?` : span.label));
       lane.append(placed(part, span, seconds));
     });
     made.push(lane);
@@ -135,7 +148,7 @@ export function timelineText(line: Timeline, seek: (to: number) => void): HTMLEl
     h(
       "dl",
       {},
-      h("dt", {}, "Sections"),
+      h("dt", {}, line.areDoubted ? "Sections, uncertain" : "Sections"),
       h("dd", {}, ...(sections.length ? sections : ["none"])),
       h("dt", {}, "Chords"),
       h("dd", {}, chords.join(", ") || "none"),

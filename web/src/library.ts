@@ -38,11 +38,11 @@ const column = (
 const COLUMNS: readonly Column[] = [
   { name: "name", value: nameOf, text: () => "", isNumber: false },
   column("length", "duration_seconds", true, (value) => clock(Number(value))),
-  column("tempo", "tempo", true, (value) => number(Number(value))),
+  column("tempo, BPM", "tempo", true, (value) => number(Number(value))),
   column("key", "key", false, (value) => accidentals(String(value))),
   column("genre", "genre", false, String),
   column("energy", "energy", false, String),
-  column("loudness", "loudness", true, (value) => number(Number(value))),
+  column("loudness, LUFS", "loudness", true, (value) => number(Number(value))),
 ];
 
 function nameOf(job: DescriptionJob): string {
@@ -66,6 +66,16 @@ export class LibraryView {
     this.#rowsShown += ROWS_AT_ONCE;
     this.#draw();
   });
+  readonly #exports = h(
+    "div",
+    { class: "row" },
+    button("Export CSV", () => this.#exportCsv()),
+    action(
+      "Export JSON lines",
+      () => this.#exportLines(),
+      (error) => this.#fail(error),
+    ),
+  );
   readonly #trouble = h("div", {});
   readonly #table: HTMLElement;
 
@@ -75,11 +85,11 @@ export class LibraryView {
       "form",
       { class: "panel filters", role: "search", "aria-label": "Filter" },
       field("Name", this.#text),
-      field("Tempo from", this.#low),
-      field("to, BPM", this.#high),
+      field("From, BPM", this.#low),
+      field("To, BPM", this.#high),
       field("Key", this.#key),
       field("Genre", this.#genre),
-      h("button", { type: "reset" }, "All"),
+      h("button", { type: "reset" }, "Show all"),
     );
     on(filters, {
       input: () => this.#filtered(),
@@ -107,8 +117,7 @@ export class LibraryView {
         { class: "row" },
         this.#count,
         h("span", { class: "grow" }),
-        button("Export CSV", () => this.#exportCsv()),
-        action("Export JSON lines", () => this.#exportLines(), this.#fail),
+        this.#exports,
       ),
       this.#trouble,
       this.#table,
@@ -187,7 +196,7 @@ export class LibraryView {
     this.#heads.replaceChildren(...COLUMNS.map((each) => this.#head(each)), h("td", {}));
     this.#body.replaceChildren(...rows.slice(0, this.#rowsShown).map((job) => this.#row(job)));
     this.#more.hidden = rows.length <= this.#rowsShown;
-    this.#table.hidden = this.#jobs.size === 0;
+    this.#table.hidden = this.#exports.hidden = this.#jobs.size === 0;
   }
 
   #head(each: Column): HTMLElement {
@@ -212,7 +221,7 @@ export class LibraryView {
       ...COLUMNS.slice(1).map((each) =>
         h("td", { class: each.isNumber ? "figure" : "" }, each.text(job.summary)),
       ),
-      h("td", {}, this.#deleteButton(job, name)),
+      h("td", { class: "figure" }, this.#deleteButton(job, name)),
     );
   }
 

@@ -3,6 +3,7 @@
 import { blob, json } from "./api.ts";
 import { Chat } from "./chat.ts";
 import { h } from "./dom.ts";
+import { sentence } from "./format.ts";
 import { factsTables } from "./facts_table.ts";
 import { downloadsOfDescription } from "./tables.ts";
 import { follow } from "./jobs.ts";
@@ -125,7 +126,7 @@ export class ListenView {
       ...all,
       legend(),
       found.notes.length
-        ? h("ul", { class: "notes" }, ...found.notes.map((note) => h("li", {}, note)))
+        ? h("ul", { class: "notes" }, ...found.notes.map((note) => h("li", {}, sentence(note))))
         : null,
     );
   }

@@ -26,8 +26,8 @@ export class LoopFields {
       h("label", { class: "check" }, this.#on, "Loop"),
       labelled("from", this.#start),
       labelled("to", this.#end),
-      button("Start here", () => this.setEdge("start", playhead()), { title: "Key [" }),
-      button("End here", () => this.setEdge("end", playhead()), { title: "Key ]" }),
+      button("From here", () => this.setEdge("start", playhead()), { title: "It starts at the playhead; key [" }),
+      button("To here", () => this.setEdge("end", playhead()), { title: "It ends at the playhead; key ]" }),
     );
   }
 

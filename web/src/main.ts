@@ -73,6 +73,6 @@ async function start(): Promise<void> {
   window.addEventListener("hashchange", () => showRoute(views, false));
 }
 
-byId("tools").append(themeSwitch(), button("Keys", showKeys, { title: "Key ?" }));
+byId("tools").append(themeSwitch(), button("Shortcuts", showKeys, { title: "Key ?" }));
 listenToKeys();
 void start();

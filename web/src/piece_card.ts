@@ -4,7 +4,7 @@ import { adherenceTable } from "./adherence.ts";
 import { blob, json, serverNow } from "./api.ts";
 import { action, announce, button, h, on } from "./dom.ts";
 import { downloads } from "./downloads.ts";
-import { accidentals, clock, date, number, sentence } from "./format.ts";
+import { accidentals, clock, date, modelName, number, sentence } from "./format.ts";
 import { follow } from "./jobs.ts";
 import { timelineOfScore } from "./lanes.ts";
 import { LiveSound } from "./live.ts";
@@ -140,7 +140,7 @@ export class PieceCard {
       parts.push(`kept ${summary.kept} of ${summary.wishes} wishes`);
     }
     if (job.seed !== null) parts.push(`seed ${job.seed}`);
-    parts.push(job.model.replace("antiphon-", "").replace("composer-", ""));
+    if (job.model !== this.workshop.models[0]) parts.push(modelName(job.model));
     return parts.join(" · ");
   }
 
@@ -255,7 +255,7 @@ export class PieceCard {
           {},
           h("h4", {}, "Notes"),
           result.notes.length
-            ? h("ul", { class: "notes" }, ...result.notes.map((note) => h("li", {}, note)))
+            ? h("ul", { class: "notes" }, ...result.notes.map((note) => h("li", {}, sentence(note))))
             : h("p", { class: "quiet" }, "None."),
           result.real_time_factor
             ? h(

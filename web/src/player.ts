@@ -250,7 +250,13 @@ export class Player {
   }
 
   seek(seconds: number): void {
-    this.#surfer?.setTime(Math.min(Math.max(0, seconds), this.seconds));
+    if (this.#surfer === null) return;
+    const to = Math.min(Math.max(0, seconds), this.seconds);
+    this.#surfer.setTime(to);
+    // wavesurfer.js 8.0.1 keeps a seek during a seek for later, and drops it when the first one's event
+    // comes with another time: two quick arrow keys went one step.
+    const media = this.#surfer.getMediaElement();
+    if (media?.seeking) media.currentTime = to;
   }
 
   skip(direction: 1 | -1): void {
@@ -286,14 +292,14 @@ export class Player {
   #speed(): HTMLElement {
     const choice = select(
       [
-        ["1", "1×"],
-        ["0.75", "¾×"],
-        ["0.5", "½×"],
+        ["1", "speed 1×"],
+        ["0.75", "speed ¾×"],
+        ["0.5", "speed ½×"],
       ],
       "1",
     );
     choice.setAttribute("aria-label", "Speed");
-    choice.title = "Speed; the pitch stays";
+    choice.title = "The pitch stays";
     // The second argument keeps the pitch: what is slowed down to be learned stays in tune.
     return on(choice, { change: () => this.#surfer?.setPlaybackRate(Number(choice.value), true) });
   }
@@ -301,15 +307,14 @@ export class Player {
   #zoom(): HTMLElement {
     const choice = select(
       [
-        ["1", "whole"],
-        ["2", "2× wide"],
-        ["4", "4× wide"],
-        ["8", "8× wide"],
+        ["1", "zoom 1×"],
+        ["2", "zoom 2×"],
+        ["4", "zoom 4×"],
+        ["8", "zoom 8×"],
       ],
       "1",
     );
     choice.setAttribute("aria-label", "Zoom");
-    choice.title = "Zoom";
     return on(choice, {
       change: () => {
         this.#plot.style.width = `${100 * Number(choice.value)}%`;

@@ -19,7 +19,9 @@ export function activePlayer(): Player | null {
 
 /** The keys mean this player from now on. */
 export function activate(player: Player): void {
+  if (active === player) return;
   active = player;
+  drawComparison();
 }
 
 /** From now on this sounds: what sounded before is stopped. */
@@ -117,8 +119,7 @@ function drawComparison(): void {
   document.body.classList.toggle("comparing", !place.hidden);
   if (place.childElementCount === 0) {
     place.append(
-      h("div", { class: "pairing" }, hearA, hearB),
-      h("div", { class: "row" }, h("div", { class: "grow" }, sentence), clearing),
+      h("div", { class: "row" }, h("div", { class: "pairing" }, hearA, hearB), sentence, clearing),
     );
   }
   for (const [slot, made] of [

@@ -2,7 +2,7 @@
 
 import { isAbort, json } from "./api.ts";
 import { h } from "./dom.ts";
-import { optionName, withUnit } from "./format.ts";
+import { optionName, sentence, withUnit } from "./format.ts";
 import type { Understanding } from "./types.ts";
 
 const QUIET_MS = 300; // without a key, before the text is sent
@@ -45,7 +45,7 @@ export class UnderstoodWords {
         "li",
         { class: "chip" },
         h("q", {}, reading.words),
-        " ",
+        " → ",
         h("span", { class: "quiet" }, optionName(reading.option)),
         " ",
         h("b", {}, withUnit(reading.option, reading.value)),
@@ -57,7 +57,7 @@ export class UnderstoodWords {
     this.element.replaceChildren(
       ...(chips.length ? [h("ul", { class: "chips" }, ...chips)] : []),
       ...(unknown === null ? [] : [unknown]),
-      ...found.notes.map((note) => h("p", { class: "quiet" }, note)),
+      ...found.notes.map((note) => h("p", { class: "quiet" }, sentence(note))),
     );
   }
 }

@@ -76,9 +76,9 @@ export class Uploads {
     const sounds = files.filter((file) => file.type.startsWith("audio/") || SOUND.test(file.name));
     const left = files.length - sounds.length;
     const leftOut = left ? ` ${left} ${left === 1 ? "file is" : "files are"} no sound and left out.` : "";
-    this.#said.textContent = sounds.length
-      ? `${sounds.length} ${sounds.length === 1 ? "recording" : "recordings"}.${leftOut}`
-      : `There is no recording among them.${leftOut}`;
+    const count = sounds.length > 1 ? `${sounds.length} recordings.` : "";
+    this.#said.textContent = (sounds.length ? count : "There is no recording among them.") + leftOut;
+    announce(this.#said.textContent);
     for (const file of sounds) {
       const item = new Upload(file, this.info, (job) => {
         if (sounds.length === 1) this.described(job);

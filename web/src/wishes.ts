@@ -148,7 +148,7 @@ export class WishForm {
       const own = this.#own[option];
       const said = this.#said[option];
       control.write(own ?? said);
-      const source = own !== undefined ? "set here" : said !== undefined ? "from the text" : "";
+      const source = own !== undefined ? "set here" : said !== undefined ? "from text" : "";
       origin.textContent = source;
       origin.className = own !== undefined ? "origin own" : "origin";
       clear.hidden = own === undefined;

@@ -54,6 +54,7 @@ def run_checks(settings: Settings) -> list[Check]:
         "checkpoints": _checkpoints,
         "models": lambda: _models(settings.models),
         "prepared": lambda: _prepared(settings.cache),
+        "serving": lambda: _serving(settings.state),
         "measuring": _play_and_measure,
     }
     return [_try(name, check) for name, check in checks.items()]
@@ -282,6 +283,21 @@ def _memory_gb() -> float:
     if not hasattr(os, "sysconf"):  # not on Windows
         return float("nan")
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+
+
+def _serving(state: Path) -> Check:
+    if importlib.util.find_spec("fastapi") is None:
+        return Check("serving", "warn", "no API and no page", "pip install 'antiphon[serve]'")
+    from antiphon.serve.database import Database
+    from antiphon.serve.keys import Keys
+    from antiphon.serve.routes.ops import PAGE
+
+    page = "with the page" if (PAGE / "index.html").is_file() else "built without the page"
+    keys = 0
+    if (state / "serve").is_dir():
+        keys = len(Keys(Database(state / "serve")).all())
+    who = f"{keys} keys" if keys else "no key: to this machine alone"
+    return Check("serving", "ok", f"FastAPI {version('fastapi')}, {page}, {who}")
 
 
 def _play_and_measure() -> Check:

@@ -87,6 +87,7 @@ def _told(parent: Connection, app: FastAPI) -> None:
     app.state.service.is_draining = True
     if word == "stop" and app.state.on_stop is not None:
         asyncio.get_running_loop().remove_reader(parent.fileno())
+        app.state.service.stop()
         app.state.on_stop()
 
 

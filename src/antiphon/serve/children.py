@@ -103,8 +103,8 @@ class Child:
         if self.process is not None and self.process.pid is not None:
             self.process.kill()
 
-    def bury(self) -> None:
-        """After its death: when the next may start."""
+    def bury(self, is_ending: bool) -> None:
+        """After its death: when the next may start, if one is to."""
         assert self.process is not None
         assert self.pipe is not None
         self.listen()
@@ -117,7 +117,8 @@ class Child:
         self.false_starts = 0 if self.is_ready else self.false_starts + 1
         pause = min(0.1 * 2**self.false_starts, _LONGEST_PAUSE_SECONDS)
         self.start_at = time.monotonic() + (pause if self.false_starts else 0.0)
-        logger.warning("process %s ended (%s); it is started anew", self.spec.name, code)
+        if not is_ending:
+            logger.warning("process %s ended (%s); it is started anew", self.spec.name, code)
 
 
 class Children:
@@ -161,7 +162,7 @@ class Children:
                     logger.error("process %s is silent: it is ended", child.spec.name)
                     child.kill()
                 if not child.process.is_alive():
-                    child.bury()
+                    child.bury(self.is_ending)
             if child.process is None and not self.is_ending and child.start_at <= time.monotonic():
                 child.start(self.all)
 

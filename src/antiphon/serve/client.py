@@ -31,7 +31,8 @@ class Call:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
 
     def put(self, message: Message) -> None:
-        self.has_begun = self.has_begun or message["event"] == "began"
+        if message["event"] in ("began", "again"):
+            self.has_begun = message["event"] == "began"
         self.has_spoken = self.has_spoken or message["event"] == "text"
         self._messages.put_nowait(message)
 

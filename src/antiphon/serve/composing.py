@@ -21,15 +21,17 @@ from antiphon.compose.delivery import Delivered, deliver
 from antiphon.compose.forms import Form
 from antiphon.compose.options import form_of, requests_of
 from antiphon.compose.own_scores import completed
-from antiphon.compose.requests import Block, Performance, Plan, Request
+from antiphon.compose.requests import SYNTH, Block, Performance, Plan, Request
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.files import atomic_write
 from antiphon.midi import write_midi
 from antiphon.score import Score
-from antiphon.serve.problems import problem_of
+from antiphon.serve.options import SYNTH as SYNTH_ID
+from antiphon.serve.problems import problem_of, spoken
 from antiphon.serve.tasks import NOTES, PIECE, SOUND, SOUND_IS, Result, Running, Task
 
 MOST_AT_ONCE = 4
+_MOST_CONTINUED_BYTES = 256 << 20  # 600 s of stereo at 48 kHz are 230 MB
 _RECORDINGS = ("continue", "melody")
 
 logger = logging.getLogger(__name__)
@@ -45,10 +47,19 @@ class ComposerWork:
     most_at_once = MOST_AT_ONCE
 
     def __init__(
-        self, composers: Mapping[str, Composer], decoding: Limits, most_seconds: float
+        self,
+        composers: Mapping[str, Composer],
+        decoding: Limits,
+        most_seconds: float,
+        lanes: int = 1,
     ) -> None:
+        """A small model is faster in two lanes on one core each than in one on two."""
+        self.lanes = lanes
         self._composers = composers
-        self._decoding = decoding
+        # What is gone on from is held in memory, and a piece is no longer than this.
+        self._decoding = replace(
+            decoding, max_seconds=most_seconds, max_decoded_bytes=_MOST_CONTINUED_BYTES
+        )
         self._most_seconds = most_seconds
 
     def run(self, tasks: Sequence[Running]) -> None:
@@ -242,6 +253,11 @@ def _options(task: Task) -> Mapping[str, object]:
     return options
 
 
+def _note(note: str) -> str:
+    """In the words of the API."""
+    return spoken(note.replace(f"--model {SYNTH} --seed", f"model {SYNTH_ID} with seed"))
+
+
 def _result(delivered: Delivered, work_seconds: float) -> Result:
     if delivered.score is not None:
         write_midi(delivered.score, delivered.path.parent / NOTES)
@@ -249,6 +265,7 @@ def _result(delivered: Delivered, work_seconds: float) -> Result:
     kept = sum(isinstance(one, Mapping) and bool(one["ok"]) for one in adherence)
     value = delivered.to_dict() | {
         "path": delivered.path.name,
+        "notes": [_note(note) for note in delivered.notes],
         "real_time_factor": round(work_seconds / delivered.seconds, 4),
     }
     measured = delivered.measured

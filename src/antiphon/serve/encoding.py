@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from antiphon.audio.mpeg import mpeg_frame_bytes
 from antiphon.errors import ConfigError
 
 WAV_HEADER_BYTES = 44
@@ -50,6 +51,7 @@ class Encoder:
             raise ConfigError(f"format is {form!r}; expected one of {', '.join(MEDIA_TYPES)}")
         self._channels = channels
         self._head = wav_header(sample_rate, channels) if form == "wav" else b""
+        self._counts_frames = form == "mp3"
         self._file: Any = None
         if form in _LIBSNDFILE:
             import soundfile
@@ -70,14 +72,24 @@ class Encoder:
             return head + pcm
         samples = np.frombuffer(pcm, "<i2").reshape(-1, self._channels).T / np.float32(32_768)
         self._write(self._resampler.process(samples.astype(np.float32)))
-        return self._sink.take()
+        return self._taken()
 
     def finish(self) -> bytes:
         if self._file is None:
             return self._head
         self._write(self._resampler.flush())
         self._file.close()
-        return self._sink.take()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        data = self._sink.take()
+        if self._counts_frames and data:
+            # LAME's first frame says how many come: of a stream, too few, and players end there.
+            self._counts_frames = False
+            length = mpeg_frame_bytes(data, 0)
+            if b"Info" in data[:length] or b"Xing" in data[:length]:
+                data = data[length:]
+        return data
 
     def _write(self, samples: np.ndarray) -> None:
         for at in range(0, samples.shape[1], _FRAMES_AT_ONCE):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from antiphon.errors import EngineError
 from antiphon.files import atomic_write
 from antiphon.serve.encoding import wav_header
-from antiphon.serve.options import COMPOSER, SYNTH
+from antiphon.serve.options import COMPOSER, LISTENER, SYNTH
 from antiphon.serve.owner import OwnerSpec
 from antiphon.serve.tasks import SOUND, SOUND_IS, Result, Running
 
@@ -34,6 +34,7 @@ class FakeWork:
     """Implements `tasks.Work`; loading it is calling it. `most_at_once` tasks are done in a row."""
 
     most_at_once: int = 4
+    lanes: int = 1
     load_seconds: float = 0.0
 
     def __call__(self) -> FakeWork:
@@ -53,8 +54,7 @@ class FakeWork:
         """Nothing to free."""
 
     def _do(self, running: Running) -> None:
-        task = running.task
-        word, _, number = str(task.request["prompt"]).partition(" ")
+        word, _, number = _told(running).partition(" ")
         seconds = float(number) if number.replace(".", "", 1).isdigit() else 0.0
         if word == "fail":
             raise EngineError("as it was told to")
@@ -71,7 +71,7 @@ class FakeWork:
         began, step, said = time.monotonic(), 0.01 if word == "sleep" else _STEP_SECONDS, 0
         if word == "sound":
             said_of_it = {"sample_rate": _RATE, "channels": 1, "samples": int(seconds * _RATE)}
-            running.task.folder.mkdir(parents=True, exist_ok=True)
+            running.task.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             (running.task.folder / SOUND).write_bytes(b"")
             atomic_write(running.task.folder / SOUND_IS, json.dumps(said_of_it).encode())
         while time.monotonic() - began < seconds and not running.is_stopped:
@@ -89,17 +89,33 @@ class FakeWork:
         """As a composer's, with a file of silence; a kept one is written as real ones are."""
         task = running.task
         value: dict[str, object] = {
-            "answer": f"task {task.id}", "claims": [], "notes": [], "provenance": {},
+            "answer": f"task {task.id}", "claims": [], "notes": [], "provenance": {"prompt": ""},
             "heard_tokens": 0, "seconds": seconds, "seed": task.request.get("seed"),
             "requested": {}, "measured": {}, "adherence": {}, "score": None,
+            "texts": {"full": "silence"},
+            "facts": {"duration_seconds": seconds, "sections": {"spans": []}},
         }  # fmt: skip
         if task.kind == "music" and not task.request.get("is_streamed"):
-            task.folder.mkdir(parents=True, exist_ok=True)
+            task.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic_write(task.folder / "piece.wav", wav_header(_RATE, 1) + bytes(320))
             value["path"] = "piece.wav"
         return Result(value, {"seconds": seconds})
 
 
+def _told(running: Running) -> str:
+    """What a task is to do: its prompt, or the last that was said to it."""
+    request = running.task.request
+    turns = request.get("messages")
+    if isinstance(turns, list):
+        return str(turns[-1]["text"])
+    return str(request.get("prompt", ""))
+
+
 def fake_owner(work: FakeWork | None = None) -> OwnerSpec:
     """In a composer's place."""
     return OwnerSpec("composer", (COMPOSER, SYNTH), work or FakeWork())
+
+
+def fake_listener(work: FakeWork | None = None) -> OwnerSpec:
+    """In a listener's place."""
+    return OwnerSpec("listener", (LISTENER,), work or FakeWork())

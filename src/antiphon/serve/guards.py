@@ -196,7 +196,8 @@ async def send_problem(problem: Problem, send: Send) -> None:
         (b"content-length", str(len(data)).encode()),
         *((name.encode(), value.encode()) for name, value in problem_headers(problem).items()),
     ]
-    if problem.status in (408, 413):
+    # What stands behind a body whose length is in doubt is no request (RFC 9112, 6.1).
+    if problem.status in (408, 413) or problem.code == "ambiguous_length":
         headers = [*headers, (b"connection", b"close")]
     await send({"type": "http.response.start", "status": problem.status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": data})

@@ -39,6 +39,7 @@ class ListenerWork:
     """Implements `tasks.Work`."""
 
     most_at_once = MOST_AT_ONCE
+    lanes = 1  # engines take one call at a time
 
     def __init__(self, listener: Listener, decoding: Limits) -> None:
         self._listener = listener

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from antiphon.audio.limits import Limits
 from antiphon.serve.options import COMPOSER, LISTENER, SYNTH, ServeOptions
 from antiphon.serve.owner import OwnerSpec
+from antiphon.threads import usable_cores
 
 if TYPE_CHECKING:
     from antiphon.serve.tasks import Work
@@ -30,12 +31,14 @@ class LoadComposers:
         from antiphon.hearing import load_composer
         from antiphon.serve.composing import ComposerWork
 
-        options = LoadOptions(threads=self.threads)
+        # The packaged composer fits into the cache of a core.
+        lanes = usable_cores() if self.spec is None and self.threads is None else 1
+        options = LoadOptions(threads=self.threads if lanes == 1 else 1)
         composers = {
             COMPOSER: load_composer(self.spec, options, models=self.models),
             SYNTH: load_composer("synth"),
         }
-        return ComposerWork(composers, self.decoding, self.most_seconds)
+        return ComposerWork(composers, self.decoding, self.most_seconds, lanes)
 
 
 @dataclass(frozen=True)

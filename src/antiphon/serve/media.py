@@ -3,6 +3,7 @@ become files; what is in them is decoded nowhere but in a process that may die o
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -75,7 +76,8 @@ async def _of_url(service: Service, url: str, folder: Path, param: str) -> Sound
         return await _written(service, _decoded(data, service, param), folder, "audio")
     if scheme == "file":
         return await _below_root(service, url, param)
-    path = await service.on_disk(
+    # Not among those few threads that everything waits for which is on the disk.
+    path = await asyncio.to_thread(
         fetch_allowed, url, folder, service.options.media_hosts, service.caps.audio_bytes
     )
     name = tidy_name(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
@@ -87,14 +89,16 @@ async def _below_root(service: Service, url: str, param: str) -> Sound:
     root = service.options.media_root
     if root is None:
         raise refuse(403, "file_urls_off", "file:// is not served here; upload the file", param)
-    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
     try:
+        name = urllib.parse.unquote(urllib.parse.urlsplit(url).path)
         real = Path(os.path.realpath(name))
         inside = real.is_relative_to(os.path.realpath(root)) and real.is_file()
-    except ValueError:  # a NUL
+    except (ValueError, OSError):  # no address; a NUL; longer than names are
         inside = False
     if not inside:
         raise refuse(404, "file_not_found", "there is no such file below the media folder", param)
+    if real.stat().st_size > service.caps.audio_bytes:
+        raise too_large(service.caps.audio_bytes)
     return Sound(real, tidy_name(real.name), await service.on_disk(_digest_of, real))
 
 

@@ -25,7 +25,9 @@ class Caps:
     piece_seconds: float = 600.0
     prompt_characters: int = 100_000  # about 24,000 tokens
     queue: int = 64  # of each model, for calls that wait and for jobs each
-    running_per_key: int = 8  # calls at a time that wait for an answer
+    # Of each HTTP worker, for one key: calls that wait for an answer, and answers that last.
+    running_per_key: int = 8
+    held_per_key: int = 32
     connections: int = 512  # of each HTTP worker
     header_seconds: float = 10.0
     body_seconds: float = 30.0  # and one more for each MiB

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from filelock import FileLock
 
@@ -37,6 +37,7 @@ _HEARTBEAT_SECONDS = 2.0
 _PROGRESS_SECONDS = 0.5
 _TAKE_OVER_SECONDS = 30.0
 _LOOKED_AT = 64  # of each key's queued jobs
+_LOOK_SECONDS = 1.0
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -69,7 +70,11 @@ def run_owner(spec: OwnerSpec, folder: Path, place: str, caps: Caps, parent: Con
             ("failed", error if known else AntiphonError(f"{type(error).__name__}: {error}"))
         )
         return
-    asyncio.run(_Owner(spec, work, store, caps, parent).serve(place))
+    try:
+        asyncio.run(_Owner(spec, work, store, caps, parent).serve(place))
+    except Exception:
+        logger.exception("the owner of %s fails, and is started anew", spec.name)
+        os._exit(1)  # a lane may hang, and is not waited for
 
 
 class _Line:
@@ -144,6 +149,15 @@ class _Running:
                 self._owner.store.requeue([self.task.id])
                 self._is_settled = True
 
+    def interrupt(self) -> None:
+        """This process ends because of another task: this one is begun again by the next."""
+        line = self.line
+        if line is not None:
+            again: Message = {"id": self.task.id, "event": "again"}
+            self._owner.in_loop(lambda: line.send(again))
+        else:
+            self.give_back()
+
     def _end(self, message: Message, keep: Callable[[], bool]) -> None:
         """Nothing is told before it is kept: where that fails, it is not ended."""
         with self._lock:
@@ -176,11 +190,13 @@ class _Owner:
         self._turns = Turns()
         self._calls: dict[str, _Running] = {}  # that wait for their turn
         self._running: list[_Running] = []
+        self._busy = 0  # lanes
         self._lines: set[_Line] = set()
         self._wake = asyncio.Event()
-        self._changed = asyncio.Event()  # of what is running
+        self._listening: set[asyncio.Event] = set()  # to what becomes of what is running
+        self._choosing = asyncio.Lock()
         self._drained_by: float | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="work")
+        self._threads = ThreadPoolExecutor(work.lanes, thread_name_prefix="work")
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="store")
 
     async def serve(self, place: str) -> None:
@@ -225,7 +241,7 @@ class _Owner:
         if word == "drain":
             self._drained_by = time.monotonic() + value
             self._wake.set()
-            self._changed.set()
+            self._tell_lanes()
 
     async def _beat(self) -> None:
         while True:
@@ -284,7 +300,7 @@ class _Owner:
             return
         # Settled on the disk's thread: a job's end is written.
         self._disk.submit(running.stop, None).add_done_callback(
-            lambda _: self.in_loop(self._changed.set)
+            lambda _: self.in_loop(self._tell_lanes)
         )
 
     async def _stop_cancelled(self) -> None:
@@ -297,8 +313,16 @@ class _Owner:
     # The work.
 
     async def _do_all(self) -> None:
+        await asyncio.gather(*(self._lane() for _ in range(self._work.lanes)))
+
+    async def _lane(self) -> None:
+        """One thing after the other, until the service is stopped."""
         while True:
-            batch = await self._next()
+            async with self._choosing:
+                batch = await self._next()
+                if batch and batch[0].task.attempts:
+                    await self._do(batch)  # what somebody died of before has no company
+                    continue
             if batch:
                 await self._do(batch)
             elif self._drained_by is not None:
@@ -306,23 +330,16 @@ class _Owner:
             else:
                 self._wake.clear()
                 with suppress(TimeoutError):  # looks by itself, should a word be lost
-                    await asyncio.wait_for(self._wake.wait(), 1.0)
+                    await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
 
     async def _next(self) -> list[_Running]:
         """What is to be done now; jobs among it are begun."""
-        if self._drained_by is not None:
-            if time.monotonic() >= self._drained_by:
-                for running in [*self._calls.values()]:
-                    running.failed(draining())
-                self._calls.clear()
-            jobs = []
-        else:
-            jobs = await self._on_disk(self.store.waiting, self._spec.models, _LOOKED_AT)
-        kept = {
-            job.id: task_of(job, self.store.place(job.id), self._caps.job_seconds) for job in jobs
-        }
-        waiting = [*(one.task for one in self._calls.values()), *kept.values()]
-        chosen = self._turns.next(waiting, self._work.most_at_once)
+        waiting = await self._waiting()
+        # What waits is shared with the lanes that have nothing to do.
+        share = -(-len(waiting) // max(1, self._work.lanes - self._busy))
+        chosen = self._turns.next(waiting, min(self._work.most_at_once, max(1, share)))
+        while chosen and chosen[0].attempts and self._running:
+            await self._change(_LOOK_SECONDS)
         mine = [task.id for task in chosen if task.is_kept]
         begun = set(await self._on_disk(self.store.claim, mine)) if mine else set()
         batch = []
@@ -333,26 +350,50 @@ class _Owner:
             elif not task.is_kept and (call := self._calls.pop(task.id, None)) is not None:
                 call.begin()
                 batch.append(call)
+        self._running += batch
         if chosen and not batch:  # all were cancelled at that moment: look again
             return await self._next()
         return batch
 
+    async def _waiting(self) -> list[Task]:
+        """Calls and jobs; none is begun after the grace, and no job after its beginning."""
+        calls = [one.task for one in self._calls.values()]
+        if self._drained_by is not None:
+            if time.monotonic() < self._drained_by:
+                return calls
+            for running in self._calls.values():
+                running.failed(draining())
+            self._calls.clear()
+            return []
+        jobs = await self._on_disk(self.store.waiting, self._spec.models, _LOOKED_AT)
+        seconds = self._caps.job_seconds
+        return [*calls, *(task_of(job, self.store.place(job.id), seconds) for job in jobs)]
+
     async def _do(self, batch: Sequence[_Running]) -> None:
-        self._running = list(batch)
-        work = self._loop.run_in_executor(self._thread, self._work_through, batch)
+        self._busy += 1
+        work = self._loop.run_in_executor(self._threads, self._work_through, batch)
+        work.add_done_callback(lambda _: self._tell_lanes())
         while not work.done():
-            self._changed.clear()
-            changed = asyncio.ensure_future(self._changed.wait())
-            both: set[asyncio.Future[Any]] = {work, changed}
-            await asyncio.wait(
-                both, timeout=self._next_deadline(), return_when=asyncio.FIRST_COMPLETED
-            )
-            changed.cancel()
+            await self._change(self._next_deadline())
             await self._check_deadlines()
             if not work.done() and all(one.is_stopped for one in batch):
-                await self._end(work)
-        self._running = []
+                await self._end(work, batch)
+        self._busy -= 1
+        self._running = [one for one in self._running if one not in batch]
+        self._tell_lanes()
         work.result()  # what could not be kept ends this process, and is done again
+
+    async def _change(self, seconds: float) -> None:
+        """Something of what is running has changed, or so much time is over."""
+        event = asyncio.Event()
+        self._listening.add(event)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), seconds)
+        self._listening.discard(event)
+
+    def _tell_lanes(self) -> None:
+        for event in self._listening:
+            event.set()
 
     def _work_through(self, batch: Sequence[_Running]) -> None:
         try:
@@ -377,14 +418,18 @@ class _Owner:
             for running in self._running:
                 await self._on_disk(running.give_back)
 
-    async def _end(self, work: asyncio.Future[None]) -> None:
-        """Nobody waits for what is being done. What does not end by itself ends this process:
-        what waits here is asked for again by those who wait for it."""
+    async def _end(self, work: asyncio.Future[None], batch: Sequence[_Running]) -> None:
+        """Nobody waits for what is being done. What does not end by itself ends this process; what
+        else it does or keeps waiting is done by the next, and it is nobody's fault."""
         self._work.cancel()
         await asyncio.wait({work}, timeout=STOP_SECONDS)
-        if not work.done():
-            logger.info("what was cancelled goes on: the process is replaced")
-            await self._leave(REPLACED)
+        if work.done():
+            return
+        logger.info("what was cancelled goes on: the process is replaced")
+        for running in self._running:
+            if running not in batch:
+                await self._on_disk(running.interrupt)
+        await self._leave(REPLACED)
 
     async def _on_disk(self, call: Callable[..., T], *args: object) -> T:
         return await self._loop.run_in_executor(self._disk, call, *args)

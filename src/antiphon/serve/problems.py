@@ -63,13 +63,15 @@ def refuse(status: int, code: str, message: str, param: str | None = None) -> Re
 def problem_of(error: Exception, reference: str) -> Problem:
     """What to say of an error that a request met. Of one that is not the request's own only
     `reference` is said, under which it is in the log."""
-    said = _spoken(str(error))
+    said = spoken(str(error))
     if isinstance(error, Refused):
         return error.problem
     if isinstance(error, ConfigError):
         return Problem(400, "invalid_value", said)
     if isinstance(error, ModelMissingError):
         return Problem(400, "needs_a_model", said)
+    if isinstance(error, AudioLimitError):
+        said = f"{said.partition('. Read a part')[0]}; send a part of it"
     for kind, code in (
         (AudioLimitError, "audio_too_long"),
         (AudioTooShortError, "audio_too_short"),
@@ -84,6 +86,6 @@ def problem_of(error: Exception, reference: str) -> Problem:
     return Problem(500, "internal_error", f"{what}; the server's log has it under {reference}")
 
 
-def _spoken(message: str) -> str:
+def spoken(message: str) -> str:
     """A message in the words of the API: fields where the command line has options."""
     return _OPTION.sub(lambda option: option[1].replace("-", "_"), message)

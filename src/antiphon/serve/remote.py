@@ -12,9 +12,11 @@ import os
 import socket
 import ssl
 import tempfile
+import threading
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from antiphon.serve.problems import refuse
@@ -23,6 +25,8 @@ from antiphon.serve.uploads import too_large
 _MOST_REDIRECTS = 3
 _SECONDS = 30.0
 _BLOCK_BYTES = 1 << 16
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address is behind it
+_UNICAST = ipaddress.IPv6Network("2000::/3")  # all that has been given away
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -38,19 +42,21 @@ def fetch_allowed(url: str, folder: Path, hosts: Sequence[str], most_bytes: int)
         address = _resolved(parts)
         connection = _connection(parts, address, deadline)
         try:
-            target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
-            connection.request(
-                "GET", target,
-                headers={"Host": parts.netloc, "User-Agent": "antiphon",
-                         "Accept-Encoding": "identity"},
-            )  # fmt: skip
-            response = connection.getresponse()
-            if response.status in _REDIRECTS:
-                url = urllib.parse.urljoin(url, response.headers.get("Location", ""))
-                continue
-            if response.status != 200:
-                raise refuse(422, "not_fetched", f"the address answers {response.status}", "url")
-            return _saved(response, folder, most_bytes, deadline)
+            with _ended_at(deadline, connection):
+                target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+                connection.request(
+                    "GET", target,
+                    headers={"Host": parts.netloc, "User-Agent": "antiphon",
+                             "Accept-Encoding": "identity"},
+                )  # fmt: skip
+                with connection.getresponse() as response:
+                    if response.status in _REDIRECTS:
+                        url = urllib.parse.urljoin(url, response.headers.get("Location", ""))
+                        continue
+                    if response.status != 200:
+                        said = f"the address answers {response.status}"
+                        raise refuse(422, "not_fetched", said, "url")
+                    return _saved(response, folder, most_bytes, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise refuse(
                 422, "not_fetched", f"the address cannot be fetched ({type(error).__name__})", "url"
@@ -96,8 +102,12 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if ip in _NAT64:
+            inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
         if inner is not None:
             return inner.is_global and not inner.is_multicast
+        if ip not in _UNICAST:  # ipaddress takes ::127.0.0.1 for global
+            return False
     return ip.is_global and not ip.is_multicast
 
 
@@ -111,6 +121,26 @@ def _connection(
     else:
         connection = http.client.HTTPConnection(address, parts.port, timeout=seconds)
     return connection
+
+
+@contextmanager
+def _ended_at(deadline: float, connection: http.client.HTTPConnection) -> Iterator[None]:
+    """The timeout of a socket is for one wait: headers that come byte by byte never meet it."""
+    connection.connect()
+    ours = connection.sock
+    timer = threading.Timer(deadline - time.monotonic(), _shut, (ours,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(ours: socket.socket) -> None:
+    """What is read from it now is its end."""
+    with suppress(OSError):
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 class _Pinned(http.client.HTTPSConnection):
@@ -141,7 +171,7 @@ def _saved(
                 if time.monotonic() > deadline:
                     raise TimeoutError
                 file.write(data)
-        if response.length:
+        if response.length or time.monotonic() > deadline:
             raise ValueError("it broke off")
     except BaseException:
         path.unlink(missing_ok=True)

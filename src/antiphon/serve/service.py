@@ -58,6 +58,7 @@ class Service:
         self.scratch = options.folder / "scratch"
         self.scratch.mkdir(mode=0o700, exist_ok=True)
         self.is_draining = False
+        self.is_stopping = False
         self.owners = {
             name: OwnerClient(owner_place(runtime, name), self._changed)
             for name in dict.fromkeys(OWNERS[model] for model in options.model_ids)
@@ -65,6 +66,7 @@ class Service:
         self.decoding = asyncio.Semaphore(_DECODED_AT_ONCE)  # in this process; owners do one each
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._waiting: Counter[str] = Counter()  # calls by key
+        self._held: Counter[str] = Counter()  # lasting answers by key
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="disk")
 
     @asynccontextmanager
@@ -99,6 +101,12 @@ class Service:
         """Raise Refused (503) where no new work is taken."""
         if self.is_draining:
             raise Refused(draining())
+
+    def stop(self) -> None:
+        """No new work, and whoever follows a job is let go: it will be there again."""
+        self.is_draining = self.is_stopping = True
+        for job_id in self._watchers:
+            self._changed(job_id)
 
     # Jobs.
 
@@ -138,6 +146,18 @@ class Service:
         self.owners[OWNERS[job.model]].look()
         self._changed(job.id)
 
+    @asynccontextmanager
+    async def holding(self, key: str) -> AsyncIterator[None]:
+        """For answers that last: events, streams, decoded files. Raises Refused (429) for one too
+        many of a key."""
+        if self._held[key] >= self.caps.held_per_key:
+            raise too_many(self._held[key])
+        self._held[key] += 1
+        try:
+            yield
+        finally:
+            self._held[key] -= 1
+
     async def follow(self, job_id: str) -> AsyncIterator[Job]:
         """A job whenever it has changed, up to its end, without its result; ends, too, when it is
         deleted."""
@@ -153,7 +173,7 @@ class Service:
                 if job != last:
                     yield job
                     last = job
-                if job.is_final:
+                if job.is_final or self.is_stopping:
                     return
                 with suppress(TimeoutError):
                     await asyncio.wait_for(event.wait(), _LOOK_SECONDS)
@@ -194,13 +214,7 @@ class Service:
         """A task for somebody who waits; it ends, and its files go, when the block is left."""
         self.require_open()
         if self._waiting[key] >= self.caps.running_per_key:
-            raise Refused(
-                Problem(
-                    429, "too_many_at_once",
-                    f"{self._waiting[key]} requests of this key wait for answers already; expected "
-                    "one less", None, 1,
-                )
-            )  # fmt: skip
+            raise too_many(self._waiting[key])
         task_id = new_id("call")
         task = Task(
             task_id, kind, model, key, request, self.scratch / task_id, False, time.time(),
@@ -230,6 +244,15 @@ class Service:
         except TimeoutError:
             raise Refused(too_slow(self.caps.call_seconds)) from None
         raise AssertionError("a call ends with an end")
+
+
+def too_many(there: int) -> Refused:
+    return Refused(
+        Problem(
+            429, "too_many_at_once",
+            f"{there} requests of this key are being answered already; expected one less", None, 1,
+        )
+    )  # fmt: skip
 
 
 def ended(message: Message) -> Mapping[str, object]:

@@ -238,8 +238,11 @@ async def _beat(parent: Connection) -> None:
     import asyncio
 
     parent.send(("ready", None))
+    ours = os.getppid()
     while True:
         await asyncio.sleep(2.0)
+        if os.getppid() != ours:  # should its pipe not tell
+            os._exit(1)
         with suppress(OSError):
             parent.send(("alive", None))
 
@@ -351,6 +354,7 @@ def _clear_scratch(folder: Path) -> None:
     """What calls of a service that was killed have left."""
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
     (scratch / "metrics").mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -82,11 +82,15 @@ class Running(Protocol):
 
 
 class Work(Protocol):
-    """What a process that owns a model does; loaded once, one call of `run` at a time."""
+    """What a process that owns a model does; loaded once."""
 
     @property
     def most_at_once(self) -> int:
         """Tasks of one batch that are done together."""
+
+    @property
+    def lanes(self) -> int:
+        """Calls of `run` at a time, each of its own thread."""
 
     def run(self, tasks: Sequence[Running]) -> None:
         """Do the tasks, each to its `done` or `failed`, unless it is stopped. What this raises is

@@ -29,6 +29,7 @@ _PRECISIONS: Mapping[str, Precision] = {
 Kind = Literal["codec", "composer", "listener"]  # of runs
 ROOT_NAME = "configs"  # the folder that groups such as `model: small` are looked up from
 _SCHEMA, _PRIMARY = "antiphon_schema", "antiphon_primary"
+_RESOLVER = re.compile(r"\$\{[^}]*:")
 
 
 @dataclass(frozen=True)
@@ -423,6 +424,21 @@ def _require(config: object, name: str, lowest: float, highest: float = math.inf
         raise ConfigError(f"{name} is {value:g}; expected {bound}")
 
 
+def _refuse_resolvers(value: object) -> None:
+    """Raise ConfigError for a text that asks for more than another key: `${oc.env:…}` would bring
+    what is in the environment into a run that is kept and shown."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            _refuse_resolvers(one)
+    elif isinstance(value, str) and _RESOLVER.search(value):
+        raise ConfigError(
+            f"{value!r} asks a resolver, and none is read here; expected a value, or "
+            "${another.key}"
+        )
+
+
 def _composed(
     defaults: dict[str, object], file: Path | None, overrides: Sequence[str]
 ) -> dict[str, object]:
@@ -450,6 +466,7 @@ def _composed(
     try:
         with initialize_config_dir(version_base=None, config_dir=str(root)):
             composed = compose(_PRIMARY, overrides=[_added(text) for text in overrides])
+        _refuse_resolvers(OmegaConf.to_container(composed, resolve=False))
         values = OmegaConf.to_container(composed, resolve=True)
     except UnicodeDecodeError as error:
         raise ConfigError(

@@ -176,7 +176,9 @@ class _Reader:
                 continue
             block, size = BLOCKS[kind]
             end = max(end, offset + count // block * size)
-        alignment = int(values.get("general.alignment", _DEFAULT_ALIGNMENT))
+        alignment = values.get("general.alignment", _DEFAULT_ALIGNMENT)
+        if not isinstance(alignment, int):
+            raise _DamagedError
         begin = -(-self._at // max(alignment, 1)) * alignment
         return GgufHeader(self._path, values, None if end is None else begin + end)
 

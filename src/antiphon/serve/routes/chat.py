@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from antiphon.serve.bodies import ChatBody, ChatMessage, MusicBody
@@ -27,6 +27,7 @@ from antiphon.serve.options import COMPOSER, LISTENER
 from antiphon.serve.problems import Refused, refuse
 from antiphon.serve.routes.common import (
     ERRORS,
+    Lasting,
     Owner,
     ServiceOf,
     StrictRoute,
@@ -67,7 +68,7 @@ class _Asked:
 
 @router.post(
     "/v1/chat/completions", response_model=ChatOut, summary="Ask about a recording",
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {}}}},
 )  # fmt: skip
 async def chat(body: ChatBody, request: Request, service: ServiceOf, owner: Owner) -> Response:
     """An answer about the recording in the messages, or, with `modalities` of text and audio, a
@@ -247,27 +248,26 @@ async def _streamed(
         raise
 
     async def events() -> AsyncIterator[str]:
-        async with stack:
-            chunks = _Chunks(model, body, stops)
-            yield chunks.of({"role": "assistant", "content": ""})
-            try:
-                message = await first
-                while True:
-                    if message["event"] == "text":
-                        for chunk in chunks.text(str(message["text"])):
-                            yield chunk
-                    elif message["event"] in ENDS:
-                        value = ended(message)
-                        break
-                    message = await anext(messages)
-            except Refused as error:
-                yield f"data: {said_of_refused(error)}\n\n"
-                return
-            for chunk in chunks.end(asked, value):
-                yield chunk
-            yield "data: [DONE]\n\n"
+        chunks = _Chunks(model, body, stops)
+        yield chunks.of({"role": "assistant", "content": ""})
+        try:
+            message = await first
+            while True:
+                if message["event"] == "text":
+                    for chunk in chunks.text(str(message["text"])):
+                        yield chunk
+                elif message["event"] in ENDS:
+                    value = ended(message)
+                    break
+                message = await anext(messages)
+        except Refused as error:
+            yield f"data: {said_of_refused(error)}\n\n"
+            return
+        for chunk in chunks.end(asked, value):
+            yield chunk
+        yield "data: [DONE]\n\n"
 
-    return StreamingResponse(with_pulse(events()), media_type="text/event-stream")
+    return Lasting(with_pulse(events()), stack, "text/event-stream")
 
 
 class _Chunks:
@@ -370,7 +370,6 @@ async def _streamed_music(
     request: Request, service: Service, owner: str, asked: MusicBody, form: str, audio_id: str
 ) -> Response:
     sound = await as_it_comes(request, service, owner, asked, "pcm" if form == "pcm16" else form)
-    assert isinstance(sound, StreamingResponse)
     head = {
         "id": new_id("chatcmpl"), "object": "chat.completion.chunk", "created": int(time.time()),
         "model": asked.model or COMPOSER,
@@ -388,7 +387,7 @@ async def _streamed_music(
         yield chunk({}, "stop")
         yield "data: [DONE]\n\n"
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return Lasting(events(), sound.stack, "text/event-stream")
 
 
 def _last_text(messages: Sequence[ChatMessage]) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from fastapi import Depends, HTTPException, Request, Response
+from fastapi import Depends, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.serve.jobs import Job
 from antiphon.serve.problems import Refused, refuse
@@ -17,6 +21,10 @@ from antiphon.serve.service import Service, first_of
 
 T = TypeVar("T")
 MAX_DEPTH = 100
+# Commas and opening brackets, of which there is one less than there are values: three bytes such as
+# `[],` become a hundred in memory. A score of ten minutes has some 100,000.
+MAX_MARKS = 500_000
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 class ErrorOut(BaseModel):
@@ -71,8 +79,10 @@ class StrictRequest(Request):
 
 def parse_json(body: bytes) -> object:
     """Raises ValueError for what is no strict JSON."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MAX_MARKS:
+        raise ValueError(f"more than {MAX_MARKS:,} commas and brackets")
     text = body.decode("utf-8")
-    if _depth(text) > MAX_DEPTH:
+    if _depth(body) > MAX_DEPTH:
         raise ValueError(f"more than {MAX_DEPTH} levels of nesting")
     value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once)
     if "\\ud" in text.lower():
@@ -80,14 +90,14 @@ def parse_json(body: bytes) -> object:
     return value
 
 
-def _depth(text: str) -> int:
+def _depth(body: bytes) -> int:
     """At least how deep it nests; brackets in texts may count."""
     deepest = depth = 0
-    for letter in text if text.count("[") + text.count("{") > MAX_DEPTH else "":
-        if letter in "[{":
+    for bracket in body.translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif letter in "]}":
+        else:
             depth -= 1
     return deepest
 
@@ -110,9 +120,59 @@ class StrictRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def strictly(request: Request) -> Response:
-            return await handle(StrictRequest(request.scope, request.receive))
+            try:
+                return await handle(StrictRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI hides what reading a body raises behind one of its own.
+                if isinstance(error.__cause__, Refused):
+                    raise error.__cause__ from None
+                raise
 
         return strictly
+
+
+class Content(FileResponse):
+    """A file, or a range of it. A range that there is not is refused as all is refused, and what is
+    to be done afterwards is done then, too."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def checked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                raise refuse(
+                    message["status"], "bad_range", "there is no such range; expected bytes=0-, or "
+                    "another that begins within the file", "Range",
+                )  # fmt: skip
+            await send(message)
+
+        after, self.background = self.background, None
+        try:
+            await super().__call__(scope, receive, checked)
+        finally:
+            if after is not None:
+                await after()
+
+
+class Lasting(StreamingResponse):
+    """What comes bit by bit; what it stands on is let go however it ends, begun or not."""
+
+    def __init__(
+        self, blocks: AsyncIterable[str | bytes], stack: AsyncExitStack, kind: str
+    ) -> None:
+        super().__init__(blocks, media_type=kind)
+        self.stack = stack
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self.stack:
+            await super().__call__(scope, receive, send)
+
+
+async def lasting(
+    service: Service, owner: str, blocks: AsyncIterable[str | bytes], kind: str
+) -> Lasting:
+    """One of the lasting answers that a key may have. Raises Refused (429)."""
+    stack = AsyncExitStack()
+    await stack.enter_async_context(service.holding(owner))
+    return Lasting(blocks, stack, kind)
 
 
 def service_of(request: Request) -> Service:

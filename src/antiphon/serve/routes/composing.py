@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import ValidationError
 
 from antiphon.controls import GENRES
@@ -22,6 +22,7 @@ from antiphon.serve.options import COMPOSER
 from antiphon.serve.problems import refuse
 from antiphon.serve.routes.common import (
     ERRORS,
+    Lasting,
     Owner,
     ServiceOf,
     StrictRoute,
@@ -33,9 +34,8 @@ from antiphon.serve.routes.sound import streamed
 from antiphon.serve.service import Service
 
 router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["music"])
-_SOUND: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {} for kind in dict.fromkeys(MEDIA_TYPES.values())}}
-}
+_KINDS = tuple(dict.fromkeys(MEDIA_TYPES.values()))
+_SOUND: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in _KINDS}}}
 _PIECE_FORMATS = ("wav", "flac", "mp3", "ogg", "opus")
 
 
@@ -60,7 +60,7 @@ async def whole(
 
 async def as_it_comes(
     request: Request, service: Service, owner: str, body: MusicBody, form: str
-) -> Response:
+) -> Lasting:
     """A piece from its first sound on. Raises Refused for what fails before that."""
     asked = music_request(body, service.caps, is_streamed=True)
     inputs = await music_inputs(service, body, owner)
@@ -76,13 +76,12 @@ async def as_it_comes(
         await stack.aclose()
         raise
 
-    async def rest() -> AsyncIterator[bytes]:
-        async with stack:
-            yield first
-            async for block in blocks:
-                yield block
+    async def all_of_it() -> AsyncIterator[bytes]:
+        yield first
+        async for block in blocks:
+            yield block
 
-    return StreamingResponse(rest(), media_type=MEDIA_TYPES[form])
+    return Lasting(all_of_it(), stack, MEDIA_TYPES[form])
 
 
 def _named(form: str) -> dict[str, str]:
@@ -109,8 +108,8 @@ async def generate(
 
 
 @router.post(
-    "/v1/audio/speech", summary="A prompt as music, streamed", responses=_SOUND,
-    response_class=Response,
+    "/v1/audio/speech", summary="A prompt as music, streamed", response_class=Response,
+    responses={200: {"content": {kind: {} for kind in (*_KINDS, "text/event-stream")}}},
 )  # fmt: skip
 async def speech(
     body: SpeechBody, request: Request, service: ServiceOf, owner: Owner, once: Once = None
@@ -136,7 +135,6 @@ async def _events(
 ) -> Response:
     """OpenAI's `stream_format: sse`."""
     sound = await as_it_comes(request, service, owner, asked, form)
-    assert isinstance(sound, StreamingResponse)
 
     async def events() -> AsyncIterator[str]:
         async for block in sound.body_iterator:
@@ -147,7 +145,7 @@ async def _events(
         usage["total_tokens"] = usage["input_tokens"]
         yield f"data: {json.dumps({'type': 'speech.audio.done', 'usage': usage})}\n\n"
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return Lasting(events(), sound.stack, "text/event-stream")
 
 
 # ElevenLabs.

@@ -7,11 +7,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ValidationError
 from starlette.background import BackgroundTask
 from starlette.datastructures import FormData, UploadFile
@@ -25,6 +26,7 @@ from antiphon.serve.problems import refuse
 from antiphon.serve.routes.common import (
     ERRORS,
     PREFIXES,
+    Content,
     DeletedOut,
     Owner,
     ServiceOf,
@@ -90,7 +92,9 @@ async def _form(request: Request) -> tuple[FormData, UploadFile]:
     try:
         form = await request.form(max_files=1, max_fields=20, max_part_size=100_000)
     except HTTPException as error:
-        raise refuse(error.status_code, "bad_multipart", f"the body: {error.detail}") from error
+        if error.status_code != 400:  # too large, too slow
+            raise
+        raise refuse(400, "bad_multipart", f"the body: {error.detail}") from error
     file = form.get("file")
     if not isinstance(file, UploadFile):
         await form.close()
@@ -186,18 +190,21 @@ async def file_content(
     path, name = service.uploads.place(found), found.filename
     if format is None:
         kind = _MEDIA_TYPES.get(Path(name).suffix.lower(), "application/octet-stream")
-        return FileResponse(path, media_type=kind, filename=name)
-    handle, decoded = tempfile.mkstemp(suffix=".wav", dir=service.scratch)
-    os.close(handle)
+        return Content(path, media_type=kind, filename=name)
+    stack = AsyncExitStack()
     try:
+        await stack.enter_async_context(service.holding(owner))
+        handle, decoded = tempfile.mkstemp(suffix=".wav", dir=service.scratch)
+        os.close(handle)
+        stack.callback(os.unlink, decoded)
         async with service.decoding:
             await service.on_disk(_decode, path, Path(decoded), service)
     except BaseException:
-        os.unlink(decoded)
+        await stack.aclose()
         raise
-    return FileResponse(
+    return Content(
         decoded, media_type="audio/wav", filename=f"{Path(name).stem}.wav",
-        background=BackgroundTask(os.unlink, decoded),
+        background=BackgroundTask(stack.aclose),
     )  # fmt: skip
 
 
@@ -286,7 +293,8 @@ def _spooled(file: UploadFile, folder: Path, service: Service) -> Sound:
 
     folder.mkdir(mode=0o700)
     digest, size = hashlib.sha256(), 0
-    with (folder / "sent").open("xb") as copy:
+    descriptor = os.open(folder / "sent", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "wb") as copy:
         while block := file.file.read(_BLOCK_BYTES):
             size += len(block)
             if size > service.caps.audio_bytes:

@@ -30,6 +30,7 @@ from antiphon.serve.routes.common import (
     completed,
     found_job,
     job_json,
+    lasting,
 )
 from antiphon.serve.routes.sound import FORMATS, content_of, growing_wav
 from antiphon.serve.service import Service, new_job
@@ -196,13 +197,12 @@ def _routes_of(kind: Kind, tag: str) -> None:
     @router.get(
         prefix + "/{job_id}/events", tags=[tag], name=f"follow_{kind}",
         response_class=StreamingResponse,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/event-stream": {}}}},
     )  # fmt: skip
     async def followed(job_id: str, service: ServiceOf, owner: Owner) -> Response:
         await found_job(service, job_id, owner, kind)
-        return StreamingResponse(
-            with_pulse(_events(service, job_id)), media_type="text/event-stream"
-        )
+        events = with_pulse(_events(service, job_id))
+        return await lasting(service, owner, events, "text/event-stream")
 
     @router.post(
         prefix + "/{job_id}/cancel", response_model=JobOut, tags=[tag], name=f"cancel_{kind}"
@@ -291,4 +291,4 @@ async def music_stream(job_id: str, service: ServiceOf, owner: Owner) -> Respons
     job = await found_job(service, job_id, owner, "music")
     if job.request.get("asked", {}).get("candidates", 1) != 1:  # type: ignore[attr-defined]
         raise refuse(400, "not_streamed", "of several candidates none is heard before the end")
-    return StreamingResponse(growing_wav(service, job), media_type="audio/wav")
+    return await lasting(service, owner, growing_wav(service, job), "audio/wav")

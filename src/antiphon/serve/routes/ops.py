@@ -143,9 +143,10 @@ async def page() -> Response:
 
 @router.get("/assets/{name}", include_in_schema=False)
 async def asset(name: str) -> Response:
-    """A file of the page; its name holds a hash of what is in it."""
+    """A file of the page; names of scripts and styles hold a hash of what is in them."""
     path = PAGE / "assets" / name
     if "/" in name or "\\" in name or name.startswith(".") or not path.is_file():
         raise refuse(404, "not_found", "there is no such file")
-    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return FileResponse(path, headers=headers)
+    for_ever = name.endswith((".js", ".css"))
+    kept = "public, max-age=31536000, immutable" if for_ever else "public, max-age=3600"
+    return FileResponse(path, headers={"Cache-Control": kept})

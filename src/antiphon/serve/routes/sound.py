@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 from antiphon.serve.client import ENDS, Call
 from antiphon.serve.encoding import MEDIA_TYPES, Encoder
 from antiphon.serve.jobs import Job
 from antiphon.serve.problems import refuse
-from antiphon.serve.routes.common import completed
+from antiphon.serve.routes.common import Content, completed
 from antiphon.serve.service import Service, ended
 from antiphon.serve.tasks import NOTES, SOUND, SOUND_IS
 
@@ -48,7 +48,7 @@ async def content_of(
             await service.on_disk(transcode, piece, path, form)
     if not path.exists():
         raise refuse(404, "no_result", "the file of the piece is gone", "id")
-    return FileResponse(path, media_type=FORMATS[form], filename=name)
+    return Content(path, media_type=FORMATS[form], filename=name)
 
 
 def transcode(source: Path, target: Path, form: str) -> None:
@@ -73,7 +73,7 @@ async def growing_wav(service: Service, job: Job) -> AsyncIterator[bytes]:
         now = await service.on_disk(service.jobs.brief, job.id)
         for encoded in await service.on_disk(sound.more):
             yield encoded
-        if now is None or now.is_final:
+        if now is None or now.is_final or service.is_stopping:
             break
         await asyncio.sleep(_LOOK_SECONDS)
     if sound.is_open:

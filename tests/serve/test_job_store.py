@@ -1,0 +1,213 @@
+"""The job store, its keys and what it forgets: on a database of each test's own."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from antiphon.errors import ConfigError, StorageError
+from antiphon.serve.database import Database
+from antiphon.serve.jobs import Job, JobStore, task_of
+from antiphon.serve.keys import Keys
+from antiphon.serve.options import Retention
+from antiphon.serve.problems import Problem, Refused
+from antiphon.serve.retention import tidy
+from antiphon.serve.service import link_inputs, new_job
+from antiphon.serve.tasks import Result
+
+pytestmark = pytest.mark.unit
+MODEL = "antiphon-composer"
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "serve")
+
+
+@pytest.fixture
+def store(database: Database) -> JobStore:
+    return JobStore(database)
+
+
+def accepted(store: JobStore, prompt: str = "x", owner: str = "", **more: object) -> Job:
+    job = new_job("music", MODEL, owner, {"prompt": prompt, "seed": 1})
+    return store.accept(job, queue=1000, **more)  # type: ignore[arg-type]
+
+
+def completed(store: JobStore, **more: object) -> Job:
+    job = accepted(store, **more)  # type: ignore[arg-type]
+    store.claim([job.id])
+    place = store.place(job.id)
+    place.mkdir()
+    (place / "piece.wav").write_bytes(b"1234")
+    assert store.complete(job.id, Result({"path": "piece.wav"}, {"tempo": 120}))
+    return job
+
+
+def test_a_job_has_one_result_and_one_end(store: JobStore) -> None:
+    job = completed(store)
+    found = store.find(job.id, owner="")
+    assert found is not None
+    assert (found.status, found.result, found.progress) == (
+        "completed", {"path": "piece.wav"}, 1.0
+    )  # fmt: skip
+    assert found.bytes == 4
+    assert not store.complete(job.id, Result({"path": "other"}))
+    assert not store.fail(job.id, Problem(500, "x", "x"))
+    assert store.find(job.id, owner="") == found
+
+
+def test_a_job_is_claimed_by_one_of_many(store: JobStore) -> None:
+    job = accepted(store)
+    begun: list[str] = []
+    threads = [threading.Thread(target=lambda: begun.extend(store.claim([job.id]))) for _ in "1234"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert begun == [job.id]
+
+
+def test_another_key_sees_nothing_of_it(store: JobStore) -> None:
+    job = completed(store, owner="key_1")
+    assert store.find(job.id, owner="key_2") is None
+    assert store.find(job.id, owner="") is None
+    assert store.find(job.id, owner=None) is not None
+    assert store.find(job.id, owner="key_1", kind="description") is None
+    page = store.page(owner="key_2")
+    assert page is not None
+    assert page.jobs == ()
+
+
+def test_a_full_queue_refuses_for_its_model_alone(store: JobStore) -> None:
+    for _ in range(3):
+        accepted(store)
+    with pytest.raises(Refused, match="3 requests wait"):
+        store.accept(new_job("music", MODEL, "", {}), queue=3)
+    store.accept(new_job("description", "antiphon-listener", "", {}), queue=3)
+
+
+def test_what_an_owner_dies_of_three_times_is_given_up(store: JobStore) -> None:
+    job = accepted(store)
+    for attempt in (1, 2, 3):
+        assert store.claim([job.id]) == [job.id]
+        given_up = store.take_over([MODEL])
+        assert [one.id for one in given_up] == ([job.id] if attempt == 3 else [])
+    found = store.find(job.id, owner="")
+    assert found is not None
+    assert found.status == "failed"
+    assert found.problem is not None
+    assert found.problem.code == "worker_died"
+
+
+def test_what_is_put_back_on_purpose_counts_no_attempt(store: JobStore) -> None:
+    job = accepted(store)
+    for _ in range(5):
+        store.claim([job.id])
+        store.requeue([job.id])
+    found = store.find(job.id, owner="")
+    assert found is not None
+    assert (found.status, found.attempts) == ("queued", 0)
+
+
+def test_what_was_begun_before_goes_alone(store: JobStore, tmp_path: Path) -> None:
+    job = store.accept(new_job("music", MODEL, "", {}, batch="b"), queue=9)
+    assert task_of(job, tmp_path, 1.0).batch == "b"
+    store.claim([job.id])
+    store.take_over([MODEL])
+    (again,) = store.waiting([MODEL], 9)
+    assert task_of(again, tmp_path, 1.0).batch is None
+
+
+def test_a_running_job_that_was_cancelled_ends_so_when_its_owner_dies(store: JobStore) -> None:
+    job = accepted(store)
+    store.claim([job.id])
+    marked = store.cancel(job.id)
+    assert marked is not None
+    assert (marked.status, marked.is_stopping) == ("in_progress", True)
+    store.take_over([MODEL])
+    found = store.find(job.id, owner="")
+    assert found is not None
+    assert found.status == "cancelled"
+
+
+def test_each_key_is_seen_however_many_jobs_another_has(store: JobStore) -> None:
+    for _ in range(50):
+        accepted(store, owner="busy")
+    last = accepted(store, owner="quick")
+    assert last.id in [job.id for job in store.waiting([MODEL], 10)]
+
+
+def test_a_text_that_is_no_utf_8_does_not_break_a_job(store: JobStore) -> None:
+    job = accepted(store, "lone \ud800 surrogate")
+    assert store.find(job.id, owner="") is not None
+
+
+def test_inputs_are_kept_when_the_file_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"sound")
+    link_inputs(tmp_path / "jobs" / "1", {"input": tmp_path / "file"})
+    (tmp_path / "file").unlink()
+    assert (tmp_path / "jobs" / "1" / "input").read_bytes() == b"sound"
+
+
+def test_old_jobs_go_and_young_ones_stay(database: Database, store: JobStore) -> None:
+    old, live = completed(store), accepted(store)
+    later = time.time() + 31 * 86_400
+    gone = tidy(database, Retention(days=30), now=later)
+    assert (gone.jobs, gone.bytes) == (1, 4)
+    assert store.find(old.id, owner="") is None
+    assert not store.place(old.id).exists()
+    assert store.find(live.id, owner="") is not None
+
+
+def test_the_oldest_go_where_there_is_too_much(database: Database, store: JobStore) -> None:
+    first, second = completed(store), completed(store)
+    tidy(database, Retention(gigabytes=6e-9))
+    assert store.find(first.id, owner="") is None
+    assert store.find(second.id, owner="") is not None
+
+
+def test_what_belongs_to_no_row_goes_when_it_is_old(database: Database, store: JobStore) -> None:
+    for name in ("old", "young"):
+        (store.folder / name).mkdir()
+    os.utime(store.folder / "old", (0, 0))
+    assert tidy(database, Retention()).orphans == 1
+    assert [path.name for path in store.folder.iterdir()] == ["young"]
+
+
+def test_keys_are_kept_as_hashes_and_found_by_their_secret(
+    database: Database, tmp_path: Path
+) -> None:
+    keys = Keys(database)
+    assert not keys.are_needed
+    key, secret = keys.add("phone")
+    assert keys.are_needed
+    assert keys.owner_of(secret) == key.id
+    assert keys.owner_of(secret + "x") is None
+    assert keys.owner_of("\ud800") is None
+    assert secret.encode() not in b"".join(p.read_bytes() for p in tmp_path.rglob("serve.sqlite*"))
+    with pytest.raises(ConfigError, match="already"):
+        keys.add("phone")
+    assert keys.remove("phone") == key
+    assert keys.owner_of(secret) is None
+    with pytest.raises(ConfigError, match="there is no key 'phone'"):
+        keys.remove("phone")
+
+
+def test_a_database_of_another_version_is_refused(database: Database) -> None:
+    with sqlite3.connect(database.folder / "serve.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StorageError, match="version 99"):
+        Database(database.folder)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="file"):
+        Database(tmp_path / "file" / "serve")
