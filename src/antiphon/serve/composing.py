@@ -152,9 +152,11 @@ class _Piece:
         """Before its first block."""
         self.total = plan.samples * len(self.requests)
         self.channels = channels
-        if len(self.requests) > 1:  # which will be kept is not known before its end
+        task = self.running.task
+        is_heard = task.is_kept or self.form is None  # a call that waits for the whole is not
+        if len(self.requests) > 1 or not is_heard:  # which of several is kept shows at the end
             return
-        folder = self.running.task.folder
+        folder = task.folder
         said = {"sample_rate": sample_rate, "channels": channels, "samples": plan.samples}
         self.sound = (folder / SOUND).open("wb", buffering=0)
         atomic_write(folder / SOUND_IS, json.dumps(said).encode())

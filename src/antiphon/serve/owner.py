@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ _PROGRESS_SECONDS = 0.5
 _TAKE_OVER_SECONDS = 30.0
 _LOOKED_AT = 64  # of each key's queued jobs
 _LOOK_SECONDS = 1.0
+_SWITCH_SECONDS = 0.0005
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -70,6 +72,8 @@ def run_owner(spec: OwnerSpec, folder: Path, place: str, caps: Caps, parent: Con
             ("failed", error if known else AntiphonError(f"{type(error).__name__}: {error}"))
         )
         return
+    if work.lanes > 1:  # or each waits for 5 ms, a step and a half, when the other has the lock
+        sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         asyncio.run(_Owner(spec, work, store, caps, parent).serve(place))
     except Exception:
@@ -190,7 +194,6 @@ class _Owner:
         self._turns = Turns()
         self._calls: dict[str, _Running] = {}  # that wait for their turn
         self._running: list[_Running] = []
-        self._busy = 0  # lanes
         self._lines: set[_Line] = set()
         self._wake = asyncio.Event()
         self._listening: set[asyncio.Event] = set()  # to what becomes of what is running
@@ -335,8 +338,8 @@ class _Owner:
     async def _next(self) -> list[_Running]:
         """What is to be done now; jobs among it are begun."""
         waiting = await self._waiting()
-        # What waits is shared with the lanes that have nothing to do.
-        share = -(-len(waiting) // max(1, self._work.lanes - self._busy))
+        # What waits is shared: a lane that takes all leaves the next one to be ready without work.
+        share = -(-len(waiting) // self._work.lanes)
         chosen = self._turns.next(waiting, min(self._work.most_at_once, max(1, share)))
         while chosen and chosen[0].attempts and self._running:
             await self._change(_LOOK_SECONDS)
@@ -370,7 +373,6 @@ class _Owner:
         return [*calls, *(task_of(job, self.store.place(job.id), seconds) for job in jobs)]
 
     async def _do(self, batch: Sequence[_Running]) -> None:
-        self._busy += 1
         work = self._loop.run_in_executor(self._threads, self._work_through, batch)
         work.add_done_callback(lambda _: self._tell_lanes())
         while not work.done():
@@ -378,7 +380,6 @@ class _Owner:
             await self._check_deadlines()
             if not work.done() and all(one.is_stopped for one in batch):
                 await self._end(work, batch)
-        self._busy -= 1
         self._running = [one for one in self._running if one not in batch]
         self._tell_lanes()
         work.result()  # what could not be kept ends this process, and is done again

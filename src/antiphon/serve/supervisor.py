@@ -4,6 +4,7 @@ order: no new work, what runs is finished or put back, then the end."""
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -268,6 +269,8 @@ def _workers(options: ServeOptions, runtime: Path, listening: socket.socket) -> 
         import antiphon.serve.connections
         import antiphon.serve.music  # noqa: F401
 
+        gc.collect()
+        gc.freeze()  # a collection would write to every page, and make it each worker's own
         method = "fork"
     return [
         ChildSpec(f"worker {number}", run_worker, (options, runtime, listening), method)
