@@ -117,7 +117,7 @@ def test_jobs_are_cancelled_and_old_ones_removed(
 ) -> None:
     job = accepted(away)
     assert run(["jobs", "cancel", job.id]) == 0
-    found = store(away).find(job.id, owner=None)
+    found = store(away).find(job.id, key=None)
     assert found is not None
     assert found.status == "cancelled"
     assert run(["jobs", "cancel", job.id]) == 2
@@ -125,4 +125,4 @@ def test_jobs_are_cancelled_and_old_ones_removed(
     time.sleep(0.01)
     assert run(["jobs", "gc", "--keep-days", "0"]) == 0
     assert "removed 1 jobs, 0 files" in capsys.readouterr().err
-    assert store(away).find(job.id, owner=None) is None
+    assert store(away).find(job.id, key=None) is None

@@ -94,7 +94,7 @@ def _count(running: Served, jobs: int, found: Storm) -> None:
             found.lost += job["status"] != "completed"
             found.unreadable += content[:4] != b"RIFF"
     found.lost += jobs - len(found.accepted)
-    page = JobStore(Database(running.state / "serve")).page(owner=None, limit=10 * jobs)
+    page = JobStore(Database(running.state / "serve")).page(key=None, limit=10 * jobs)
     assert page is not None, "no cursor was given"
     seeds = Counter(job.request["seed"] for job in page.jobs)
     found.duplicate = sum(count - 1 for count in seeds.values())

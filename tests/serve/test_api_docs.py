@@ -52,8 +52,9 @@ def test_every_python_example_runs(
 
 
 def test_the_curl_examples_run(real: Served, tmp_path: Path) -> None:
-    (first,) = (block for block in blocks("console", real.address) if "/generate" in block)
-    lines = first.replace("\\\n", " ").splitlines()
+    shown = [block for block in blocks("console", real.address) if "curl" in block]
+    assert len(shown) == 2
+    lines = "".join(shown).replace("\\\n", " ").splitlines()
     commands = [line.removeprefix("$ ") for line in lines if line.startswith("$ curl")]
     ids: dict[str, str] = {}
     for command in commands:
@@ -65,9 +66,10 @@ def test_the_curl_examples_run(real: Served, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert '"error":{' not in done.stdout
-        for name in ("file", "answer"):
+        for name in ("file", "answer", "music"):
             match = re.search(rf'"({name}_[\w-]{{20,}})"', done.stdout)
             if match and name not in ids:
                 ids[name] = match[1]
-    assert set(ids) == {"file", "answer"}
+    assert set(ids) == {"file", "answer", "music"}
+    assert read(tmp_path / "funk.flac").waveform.duration_seconds == 20.0
     assert read(tmp_path / "waltz.wav").waveform.duration_seconds == 10.0

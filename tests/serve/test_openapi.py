@@ -5,7 +5,6 @@ The benchmark does the same with more than ten thousand cases.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -61,4 +60,3 @@ def test_the_openapi_has_examples_and_describes_every_failure(tmp_path: Path) ->
                 method,
             )
     assert "/metrics" in openapi["paths"]
-    json.dumps(openapi)

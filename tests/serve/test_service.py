@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,8 +131,20 @@ def test_jobs_can_be_cancelled_while_they_wait_and_while_they_run(service: Serve
         client.post(f"{JOBS}/{running['id']}/cancel")
         for job in (running, waiting):
             assert wait_for(client, f"{JOBS}/{job['id']}")["status"] == "cancelled"
-        assert wait_for(client, f"{JOBS}/{submit(client, 'nothing')['id']}")
+        after = submit(client, "nothing")
+        assert wait_for(client, f"{JOBS}/{after['id']}")["status"] == "completed"
         assert time.monotonic() - began < 2.0
+
+
+def test_the_command_line_ends_a_job_that_runs(service: Served) -> None:
+    with service.client() as client:
+        job = submit(client, "sleep 20")
+        time.sleep(0.3)
+        environment = {**os.environ, "ANTIPHON_STATE": str(service.state)}
+        command = [sys.executable, "-m", "antiphon", "jobs", "cancel", str(job["id"])]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert "is being ended" in said.stderr
+        assert wait_for(client, f"{JOBS}/{job['id']}", 5)["status"] == "cancelled"
 
 
 def test_a_deleted_job_is_gone_with_its_files(service: Served) -> None:
@@ -145,7 +160,8 @@ def test_a_deleted_job_is_gone_with_its_files(service: Served) -> None:
         time.sleep(0.3)
         client.delete(f"{JOBS}/{running['id']}")
         began = time.monotonic()
-        wait_for(client, f"{JOBS}/{submit(client, 'nothing')['id']}")
+        after = submit(client, "nothing")
+        assert wait_for(client, f"{JOBS}/{after['id']}")["status"] == "completed"
         assert time.monotonic() - began < 2.0
 
 

@@ -102,6 +102,23 @@ def test_pieces_side_by_side_are_those_composed_alone(
         assert not (one.task.folder / "sound.pcm").exists()
 
 
+def test_a_piece_whose_client_goes_harms_no_other(composing: ComposerWork, tmp_path: Path) -> None:
+    """Its folder goes with it, in the middle of what is played together."""
+    stays, goes = (music(tmp_path, prompt="funk", seconds=4, seed=seed) for seed in (1, 2))
+    goes.stop_after = 1
+    told = goes.sounded
+
+    def sounded(samples: int) -> None:
+        told(samples)
+        shutil.rmtree(goes.task.folder, ignore_errors=True)
+
+    goes.sounded = sounded  # type: ignore[method-assign]
+    composing.run([stays, goes])
+    assert stays.value is not None
+    assert (goes.value, goes.problem) == (None, None)
+    assert read(stays.task.folder / "piece.wav").waveform.duration_seconds == 4.0
+
+
 def test_like_pieces_share_a_batch_and_others_do_not() -> None:
     def batch(**asked: Any) -> str | None:
         return music_request(MusicBody(prompt="x", **asked), Caps()).batch

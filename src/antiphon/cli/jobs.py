@@ -32,7 +32,7 @@ def _plain(job: Job) -> dict[str, Any]:
         "id": job.id,
         "kind": job.kind,
         "model": job.model,
-        "key": job.owner or None,
+        "key": job.key or None,
         "status": job.status,
         "progress": job.progress,
         "attempts": job.attempts,
@@ -69,7 +69,7 @@ def list_jobs(
     if status is not None and status not in known:
         raise ConfigError(f"--status is {status!r}; expected one of {', '.join(known)}")
     chosen = [one for one in known if one == status]
-    page = JobStore(database).page(owner=None, limit=limit, statuses=chosen)
+    page = JobStore(database).page(key=None, limit=limit, statuses=chosen)
     assert page is not None, "no cursor was given"
     for job in page.jobs:
         if as_json:
@@ -97,7 +97,7 @@ def show(
     from antiphon.serve.jobs import JobStore
 
     store = JobStore(database)
-    job = _found(store.find(job_id, owner=None), job_id)
+    job = _found(store.find(job_id, key=None), job_id)
     if as_json:
         console.print_json(json.dumps(_plain(job)))
         return
@@ -115,7 +115,7 @@ def cancel(context: typer.Context, job_id: Annotated[str, typer.Argument(metavar
     from antiphon.serve.jobs import JobStore
 
     store = JobStore(database)
-    before = _found(store.find(job_id, owner=None), job_id)
+    before = _found(store.find(job_id, key=None), job_id)
     if before.is_final:
         raise ConfigError(f"job {job_id} is {before.status} already; only one that is not can end")
     after = store.cancel(job_id)

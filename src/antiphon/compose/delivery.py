@@ -9,8 +9,9 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -77,6 +78,18 @@ def deliver(
     written. Everything that can be refused is refused before anything is computed. A file appears
     whole or not at all. Raises ConfigError, EngineError, StorageError (DiskFullError).
     """
+    with played(composer, performance, forms, on_samples) as pieces:
+        return tuple(write() for write in pieces)
+
+
+@contextmanager
+def played(
+    composer: Composer,
+    performance: Performance,
+    forms: Sequence[Form],
+    on_samples: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Callable[[], Delivered], ...]]:
+    """The same up to the files: as long as the block lasts, each function writes one piece."""
     renderer = composer.renderer
     count = len(performance.plans) // len(forms)
     assert count * len(forms) == len(performance.plans), "as many candidates for each"
@@ -94,8 +107,8 @@ def deliver(
             if on_samples:
                 on_samples(block.samples.shape[1])
         written = list(zip(performance.plans, forms, spools, strict=True))
-        return tuple(
-            _finished(composer, written[first : first + count])
+        yield tuple(
+            partial(_finished, composer, written[first : first + count])
             for first in range(0, len(written), count)
         )
 

@@ -30,7 +30,7 @@ from antiphon.serve.guards import Guards, problem_headers
 from antiphon.serve.metrics import counted
 from antiphon.serve.options import ServeOptions
 from antiphon.serve.problems import Problem, Refused, problem_of
-from antiphon.serve.routes import chat, composing, files, jobs, ops
+from antiphon.serve.routes import chat, composing, files, jobs, listening, ops
 from antiphon.serve.service import Service
 from antiphon.serve.tools import http_app
 
@@ -64,12 +64,12 @@ def create_app(options: ServeOptions, runtime: Path, parent: Connection | None =
     )  # fmt: skip
     app.state.service = service
     app.state.on_stop = None
-    for part in (jobs, chat, composing, files, ops):
+    for part in (jobs, chat, composing, files, listening, ops):
         app.include_router(part.router)
     app.router.routes.extend(mcp.routes)
     _answer_errors(app)
-    app.add_middleware(_Counting)
     app.add_middleware(Guards, service=service)
+    app.add_middleware(_Counting)
     if options.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=options.origins, allow_methods=["*"],
@@ -124,11 +124,6 @@ def _answer_errors(app: FastAPI) -> None:
         if problem.status >= 500:
             logger.error("request %s failed", request.state.reference, exc_info=error)
         return _answer(problem)
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> Response:
-        logger.error("request %s failed", request.state.reference, exc_info=error)
-        return _answer(problem_of(error, request.state.reference))
 
 
 def _answer(problem: Problem) -> JSONResponse:

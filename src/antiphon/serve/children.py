@@ -142,10 +142,6 @@ class Children:
     def are_ready(self) -> bool:
         return all(child.is_ready for child in self.all)
 
-    @property
-    def alive(self) -> list[Child]:
-        return [child for child in self.all if child.is_alive]
-
     def watch(self, seconds: float, *more: Any) -> None:
         """Wait for something to happen, or for one of `more`; start anew what has died."""
         waited = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import cast
 
 from antiphon.serve.jobs import died_too_often
-from antiphon.serve.problems import Problem
+from antiphon.serve.problems import Problem, too_slow
 from antiphon.serve.tasks import MAX_ATTEMPTS, Task
 from antiphon.serve.wire import Message, packed, received
 
@@ -28,6 +29,7 @@ class Call:
         self.task = task
         self.has_begun = False
         self.has_spoken = False
+        self._ends_at = time.monotonic() + task.seconds
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
 
     def put(self, message: Message) -> None:
@@ -37,9 +39,15 @@ class Call:
         self._messages.put_nowait(message)
 
     async def messages(self) -> AsyncIterator[Message]:
-        """Everything that is said of the task, up to one of `ENDS`."""
+        """Everything that is said of the task, up to one of `ENDS`; it fails in the end where
+        nobody has answered."""
         while True:
-            message = await self._messages.get()
+            try:
+                async with asyncio.timeout(max(0.0, self._ends_at - time.monotonic())):
+                    message = await self._messages.get()
+            except TimeoutError:
+                problem = asdict(too_slow(self.task.seconds))
+                message = {"event": "failed", "problem": problem}
             yield message
             if message["event"] in ENDS:
                 return
@@ -76,7 +84,7 @@ class OwnerClient:
                 self._ask_again()
                 while True:
                     self._heed(await received(reader))
-            except (asyncio.IncompleteReadError, OSError):
+            except (asyncio.IncompleteReadError, OSError, ValueError):
                 logger.info("the owner at %s is gone; waiting for the next", self._place)
             finally:
                 self._writer.close()
@@ -119,8 +127,17 @@ class OwnerClient:
             if call.has_begun:
                 call.task = replace(call.task, attempts=call.task.attempts + 1, batch=None)
                 call.has_begun = False
-            if call.task.attempts >= MAX_ATTEMPTS or call.has_spoken:
+            if call.has_spoken:
+                del self._calls[call.task.id]
+                call.fail(_broken_off())
+            elif call.task.attempts >= MAX_ATTEMPTS:
                 del self._calls[call.task.id]
                 call.fail(died_too_often(call.task.attempts))
             else:
                 self._send({"do": "run", "task": call.task.to_dict()})
+
+
+def _broken_off() -> Problem:
+    return Problem(
+        500, "worker_died", "the process that wrote it ended; what was sent is its beginning"
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from antiphon.audio import FloatArray, Limits, read, with_channels
 from antiphon.compose.composer import Composer
-from antiphon.compose.delivery import Delivered, deliver
+from antiphon.compose.delivery import Delivered, played
 from antiphon.compose.forms import Form
 from antiphon.compose.options import form_of, requests_of
 from antiphon.compose.own_scores import completed
@@ -66,10 +66,12 @@ class ComposerWork:
         """See `Work`."""
         pieces = []
         for running in tasks:
+            if running.is_stopped:
+                continue
             try:
                 pieces.append(self._piece(running))
             except AntiphonError as error:
-                running.failed(problem_of(error, running.task.id))
+                _fail(running, error)
         if pieces:
             self._play(self._composers[tasks[0].task.model], pieces)
 
@@ -81,28 +83,27 @@ class ComposerWork:
 
     def _piece(self, running: Running) -> _Piece:
         task = running.task
-        task.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        task.folder.mkdir(mode=0o700, exist_ok=True)
         requests = requests_from(task, self._decoding)
         form = form_of(task.folder / f"{PIECE}.{task.request['format']}", _options(task))
         is_written = not task.request.get("is_streamed")
         return _Piece(running, requests, form if is_written else None)
 
     def _play(self, composer: Composer, pieces: Sequence[_Piece]) -> None:
+        """Pieces side by side; where that fails, each alone."""
         try:
             self._play_together(composer, pieces)
         except _Stopped:
             return
-        except Exception as error:
+        except AntiphonError as error:
             if len(pieces) == 1:
-                running = pieces[0].running
-                if not isinstance(error, AntiphonError):
-                    raise
-                logger.info("task %s failed", running.task.id, exc_info=error)
-                running.failed(problem_of(error, running.task.id))
+                _fail(pieces[0].running, error)
                 return
             logger.info("tried one by one", exc_info=error)
             for piece in pieces:
-                self._play(composer, [piece])
+                if not piece.running.is_stopped:
+                    again = _Piece(piece.running, piece.requests, piece.form)
+                    self._play(composer, [again])
 
     def _require_short(self, seconds: Sequence[float]) -> None:
         """Raise ConfigError for a piece that is too long; bars and scores tell only now."""
@@ -115,25 +116,41 @@ class ComposerWork:
     def _play_together(self, composer: Composer, pieces: Sequence[_Piece]) -> None:
         started = time.perf_counter()
         requests = [request for piece in pieces for request in piece.requests]
-        played = composer.renderer.perform(requests)
-        self._require_short([plan.samples / composer.sample_rate for plan in played.plans])
-        performance = _Shared(played, composer, pieces)
+        inner = composer.renderer.perform(requests)
+        self._require_short([plan.samples / composer.sample_rate for plan in inner.plans])
+        performance = _Shared(inner, composer, pieces)
         forms = [piece.form for piece in pieces if piece.form is not None]
         try:
-            if forms:
-                delivered = iter(deliver(composer, performance, forms))
-            else:
+            if not forms:
                 for _ in performance.blocks():
                     pass
-            spent = time.perf_counter() - started
-            for piece in pieces:
-                if piece.form is None:
-                    piece.running.done(Result({"samples": piece.samples}))
-                else:
-                    piece.running.done(_result(next(delivered), spent / len(pieces)))
+                self._end(pieces, iter(()), started)
+                return
+            with played(composer, performance, forms) as writes:
+                self._end(pieces, iter(writes), started)
         finally:
             for piece in pieces:
                 piece.close()
+
+    def _end(
+        self, pieces: Sequence[_Piece], writes: Iterator[Callable[[], Delivered]], started: float
+    ) -> None:
+        """Each piece by itself: one whose client has gone, with its folder, harms no other."""
+        spent = (time.perf_counter() - started) / len(pieces)
+        for piece in pieces:
+            write = None if piece.form is None else next(writes)
+            if piece.running.is_stopped:
+                continue
+            try:
+                result = Result({"samples": piece.samples})
+                piece.running.done(result if write is None else _result(write(), spent))
+            except AntiphonError as error:
+                _fail(piece.running, error)
+
+
+def _fail(running: Running, error: AntiphonError) -> None:
+    logger.info("task %s failed", running.task.id, exc_info=error)
+    running.failed(problem_of(error, running.task.id))
 
 
 @dataclass(eq=False)
@@ -220,12 +237,15 @@ def requests_from(task: Task, decoding: Limits) -> tuple[Request, ...]:
     requests = requests_of(prompt, seed, _options(task), decoding.max_seconds)
     recordings = {}
     for name in _RECORDINGS:
-        path = task.folder / name
-        if not path.exists():
+        if name not in _mapping(asked["asked"]):
             continue
+        path = task.folder / name
         # Of the client: decoded in a process that may die of it, and called by no path of ours.
-        with path.open("rb", buffering=0) as file:
-            recordings[name] = read(file, limits=decoding, isolated=True)
+        try:
+            with path.open("rb", buffering=0) as file:
+                recordings[name] = read(file, limits=decoding, isolated=True)
+        except FileNotFoundError as error:
+            raise ConfigError(f"{name}: the recording is gone; send it again") from error
     given = asked.get("score")
     score = None if given is None else completed(_score(given))
     damage = tuple(f"{n}: {p}" for n, found in recordings.items() for p in found.damage.problems)
@@ -250,9 +270,12 @@ def _score(given: object) -> Score:
 
 
 def _options(task: Task) -> Mapping[str, object]:
-    options = task.request["options"]
-    assert isinstance(options, Mapping), "checked when it was accepted"
-    return options
+    return _mapping(task.request["options"])
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    assert isinstance(value, Mapping), "checked when it was accepted"
+    return value
 
 
 def _note(note: str) -> str:

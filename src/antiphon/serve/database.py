@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL, model TEXT NOT NULL,
-    owner TEXT NOT NULL,              -- the key's id, '' without keys
+    key TEXT NOT NULL,              -- the key's id, '' without keys
     status TEXT NOT NULL,
     request TEXT NOT NULL,            -- JSON
     batch TEXT,                       -- jobs of the same may be done together
@@ -33,13 +33,13 @@ CREATE TABLE IF NOT EXISTS jobs (
     bytes INTEGER NOT NULL DEFAULT 0,
     once TEXT, body TEXT              -- Idempotency-Key, and the hash of what came with it
 );
-CREATE UNIQUE INDEX IF NOT EXISTS once ON jobs (owner, kind, once) WHERE once IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS once ON jobs (key, kind, once) WHERE once IS NOT NULL;
 CREATE INDEX IF NOT EXISTS live ON jobs (model, status, seq)
     WHERE status IN ('queued', 'in_progress');
-CREATE INDEX IF NOT EXISTS listed ON jobs (owner, kind, seq);
+CREATE INDEX IF NOT EXISTS listed ON jobs (key, kind, seq);
 CREATE TABLE IF NOT EXISTS files (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL,
+    id TEXT NOT NULL UNIQUE, key TEXT NOT NULL,
     filename TEXT NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
     purpose TEXT NOT NULL, created_at REAL NOT NULL
 );

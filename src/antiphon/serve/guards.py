@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon.serve.options import MIB, ServeOptions, is_loopback
-from antiphon.serve.problems import Problem
+from antiphon.serve.problems import Problem, problem_of
 from antiphon.serve.service import Service
 
 PUBLIC = ("/", "/health", "/ready", "/openapi.json", "/v1/server", "/favicon.ico")
@@ -33,6 +34,9 @@ _HEADERS = {
         b"'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
 }
+
+
+logger = logging.getLogger(__name__)
 
 
 class TooLarge(HTTPException):
@@ -65,8 +69,11 @@ class Guards:
         reference = secrets.token_hex(8)
         scope.setdefault("state", {})["reference"] = reference
         body = _Body(receive, self._service)
+        has_begun = False
 
         async def answer(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message["headers"]}
                 more = [(name, value) for name, value in _HEADERS.items() if name not in given]
@@ -80,7 +87,14 @@ class Guards:
         if problem is not None:
             await send_problem(problem, answer)
             return
-        await self._app(scope, body.receive, answer)
+        try:
+            await self._app(scope, body.receive, answer)
+        except Exception as error:
+            # Here and not in a handler of the framework's, which stands before all middleware.
+            logger.exception("request %s failed", reference)
+            if has_begun:
+                raise
+            await send_problem(problem_of(error, reference), answer)
 
     def _wrong_with(self, scope: Scope, headers: Headers) -> Problem | None:
         if len(scope["headers"]) > _MOST_HEADERS:
@@ -121,15 +135,15 @@ class Guards:
 
     async def _stranger(self, scope: Scope, headers: Headers) -> Problem | None:
         """Who asks; their key's id goes with the request."""
-        scope["state"]["owner"] = ""
+        scope["state"]["key"] = ""
         path, keys = scope["path"], self._service.keys
         needed = needs_key(self._options, await self._service.on_disk(lambda: keys.are_needed))
         if not needed or scope["method"] == "OPTIONS":
             return None
         secret = _secret(headers)
-        owner = None if secret is None else await self._service.on_disk(keys.owner_of, secret)
-        if owner is not None:
-            scope["state"]["owner"] = owner
+        key = None if secret is None else await self._service.on_disk(keys.id_of, secret)
+        if key is not None:
+            scope["state"]["key"] = key
             return None
         if scope["method"] in _SAFE and (path in PUBLIC or path.startswith(PUBLIC_FOLDERS)):
             return None

@@ -18,17 +18,17 @@ from typing import Literal, cast
 
 from antiphon.serve.database import Database
 from antiphon.serve.problems import Problem, Refused
-from antiphon.serve.tasks import MAX_ATTEMPTS, Kind, Result, Task
+from antiphon.serve.tasks import INPUTS, MAX_ATTEMPTS, Kind, Result, Task
 
 Status = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 FINAL: tuple[Status, ...] = ("completed", "failed", "cancelled")
 _ALL = (
-    "id, kind, model, owner, status, request, created_at, started_at, completed_at, progress, "
+    "id, kind, model, key, status, request, created_at, started_at, completed_at, progress, "
     "attempts, stopping, result, summary, error, batch, bytes"
 )
 # Lists leave out what is large.
 _BRIEF = _ALL.replace("result,", "NULL AS result,")
-_LIVE = "('queued', 'in_progress')"
+_IDLE = _BRIEF.replace("request,", "'{}' AS request,")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Job:
     id: str
     kind: Kind
     model: str
-    owner: str
+    key: str
     status: Status
     request: Mapping[str, object]
     created_at: float
@@ -93,32 +93,36 @@ class JobStore:
         """
         with self._database.writing() as sql:
             if once is not None:
-                known = sql.execute(
-                    f"SELECT {_ALL}, body FROM jobs WHERE owner = ? AND kind = ? AND once = ?",
-                    (job.owner, job.kind, once),
-                ).fetchone()
+                known = _known(sql, job.key, job.kind, once, body)
                 if known is not None:
-                    return _same(known, body)
-            (waiting,) = sql.execute(
-                "SELECT count(*) FROM jobs WHERE model = ? AND status = 'queued'", (job.model,)
+                    return known
+            waiting, own = sql.execute(
+                "SELECT count(*), count(*) FILTER (WHERE key = ?) FROM jobs "
+                "WHERE model = ? AND status = 'queued'",
+                (job.key, job.model),
             ).fetchone()
-            if waiting >= queue:
+            if waiting >= queue or own >= share_of(queue, job.key):
                 raise queue_full(waiting)
             sql.execute(
-                "INSERT INTO jobs (id, kind, model, owner, status, request, batch, created_at, "
+                "INSERT INTO jobs (id, kind, model, key, status, request, batch, created_at, "
                 "once, body) VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)",
                 (
-                    job.id, job.kind, job.model, job.owner, _json(job.request), job.batch,
+                    job.id, job.kind, job.model, job.key, _json(job.request), job.batch,
                     job.created_at, once, body,
                 ),
             )  # fmt: skip
         return job
 
-    def find(self, job_id: str, *, owner: str | None, kind: Kind | None = None) -> Job | None:
-        """The job, if it is this owner's (None: anybody's) and of this kind."""
+    def known(self, key: str, kind: Kind, once: str, body: str | None) -> Job | None:
+        """The job that was accepted under this `once`, if any. Raises Refused as `accept`."""
+        with self._database.reading() as sql:
+            return _known(sql, key, kind, once, body)
+
+    def find(self, job_id: str, *, key: str | None, kind: Kind | None = None) -> Job | None:
+        """The job, if it is this key's (None: anybody's) and of this kind."""
         with self._database.reading() as sql:
             row = sql.execute(f"SELECT {_ALL} FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        if row is None or (owner is not None and row["owner"] != owner):
+        if row is None or (key is not None and row["key"] != key):
             return None
         return None if kind is not None and row["kind"] != kind else _job(row)
 
@@ -131,7 +135,7 @@ class JobStore:
     def page(
         self,
         *,
-        owner: str | None,
+        key: str | None,
         kind: Kind | None = None,
         after: str | None = None,
         limit: int = 20,
@@ -141,7 +145,7 @@ class JobStore:
         """Jobs without their results, in the order of acceptance; None where `after` is none of
         them."""
         where, values = ["1"], cast(list[object], [])
-        for name, value in (("owner", owner), ("kind", kind)):
+        for name, value in (("key", key), ("kind", kind)):
             if value is not None:
                 where.append(f"{name} = ?")
                 values.append(value)
@@ -150,7 +154,7 @@ class JobStore:
             values += statuses
         with self._database.reading() as sql:
             if after is not None:
-                last = self.find(after, owner=owner, kind=kind)
+                last = self.find(after, key=key, kind=kind)
                 if last is None:
                     return None
                 where.append(
@@ -173,18 +177,18 @@ class JobStore:
     # What the owner of a model does.
 
     def waiting(self, models: Sequence[str], most: int) -> list[Job]:
-        """The oldest queued jobs of each key, `most` of each."""
+        """The oldest queued jobs of each key, `most` of each, without their requests."""
         marks = ", ".join("?" * len(models))
         with self._database.reading() as sql:
             rows = sql.execute(
-                f"SELECT {_BRIEF} FROM (SELECT *, row_number() OVER (PARTITION BY owner ORDER BY "
+                f"SELECT {_IDLE} FROM (SELECT *, row_number() OVER (PARTITION BY key ORDER BY "
                 f"seq) AS place FROM jobs WHERE model IN ({marks}) AND status = 'queued') "
                 "WHERE place <= ? ORDER BY seq",
                 (*models, most),
             ).fetchall()
         return [_job(row) for row in rows]
 
-    def claim(self, ids: Sequence[str]) -> list[str]:
+    def claim(self, ids: Sequence[str]) -> list[Job]:
         """Begin jobs; those that are not queued any more are left out. From here on a death of
         this process counts as theirs."""
         begun = []
@@ -196,7 +200,7 @@ class JobStore:
                     (time.time(), job_id),
                 )
                 begun += [job_id] if done.rowcount else []
-        return begun
+        return [job for job in map(self.brief, begun) if job is not None]
 
     def progress(self, job_id: str, share: float) -> None:
         with self._database.writing() as sql:
@@ -207,7 +211,8 @@ class JobStore:
 
     def complete(self, job_id: str, result: Result) -> bool:
         """The job's one result. False where it was cancelled or deleted meanwhile."""
-        size = sum(file.stat().st_size for file in self._files(job_id))
+        self._drop_inputs(job_id)
+        size = self._size(job_id)
         return self._end(
             job_id, "completed", _json(result.value), _json(result.summary), None, size
         )
@@ -223,9 +228,10 @@ class JobStore:
         """Put back jobs whose process ends on purpose: the attempt does not count."""
         with self._database.writing() as sql:
             sql.executemany(
-                "UPDATE jobs SET status = 'queued', attempts = attempts - 1, progress = 0 "
-                "WHERE id = ? AND status = 'in_progress'",
-                [(job_id,) for job_id in ids],
+                "UPDATE jobs SET status = CASE WHEN stopping THEN 'cancelled' ELSE 'queued' END, "
+                "completed_at = CASE WHEN stopping THEN ? END, attempts = attempts - 1, "
+                "progress = 0 WHERE id = ? AND status = 'in_progress'",
+                [(time.time(), job_id) for job_id in ids],
             )
 
     def take_over(self, models: Sequence[str]) -> list[Job]:
@@ -252,6 +258,8 @@ class JobStore:
                     "WHERE id = ?",
                     (status, problem and _json(asdict(problem)), ended, job.id),
                 )
+                if ended is not None:
+                    self._drop_inputs(job.id)
         return given_up
 
     # What a client may do with a job that is there.
@@ -267,7 +275,10 @@ class JobStore:
             sql.execute(
                 "UPDATE jobs SET stopping = 1 WHERE id = ? AND status = 'in_progress'", (job_id,)
             )
-        return self.brief(job_id)
+        found = self.brief(job_id)
+        if found is not None and found.is_final:
+            self._drop_inputs(job_id)
+        return found
 
     def delete(self, job_id: str) -> None:
         """Forget a job, and what it made. One that is being done ends without a result."""
@@ -291,20 +302,37 @@ class JobStore:
                 "WHERE id = ? AND status = 'in_progress'",
                 (status, result, summary, error, size, status, time.time(), job_id),
             )
+        self._drop_inputs(job_id)
         return bool(done.rowcount)
 
-    def _files(self, job_id: str) -> list[Path]:
+    def grown(self, job_id: str) -> None:
+        """A file was added to what a job made."""
+        with self._database.writing() as sql:
+            sql.execute("UPDATE jobs SET bytes = ? WHERE id = ?", (self._size(job_id), job_id))
+
+    def _drop_inputs(self, job_id: str) -> None:
+        """What is done needs them no more, and nobody would count them."""
+        for name in INPUTS:
+            (self.place(job_id) / name).unlink(missing_ok=True)
+
+    def _size(self, job_id: str) -> int:
         place = self.place(job_id)
-        return [path for path in place.iterdir() if path.is_file()] if place.is_dir() else []
+        files = place.iterdir() if place.is_dir() else ()
+        return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def task_of(job: Job, place: Path, seconds: float) -> Task:
     """A job as its owner does it; one that was begun before goes alone, so that it takes no other
     down with it."""
     return Task(
-        job.id, job.kind, job.model, job.owner, job.request, place, True, job.created_at,
+        job.id, job.kind, job.model, job.key, job.request, place, True, job.created_at,
         seconds, None if job.attempts else job.batch, job.attempts,
     )  # fmt: skip
+
+
+def share_of(queue: int, key: str) -> int:
+    """What one key may have waiting, so that others are let in; without keys there is one."""
+    return max(1, queue // 2) if key else queue
 
 
 def queue_full(waiting: int) -> Refused:
@@ -323,8 +351,14 @@ def died_too_often(attempts: int) -> Problem:
     )  # fmt: skip
 
 
-def _same(row: sqlite3.Row, body: str | None) -> Job:
-    if row["body"] != body:
+def _known(
+    sql: sqlite3.Connection, key: str, kind: Kind, once: str, body: str | None
+) -> Job | None:
+    row = sql.execute(
+        f"SELECT {_ALL}, body FROM jobs WHERE key = ? AND kind = ? AND once = ?",
+        (key, kind, once),
+    ).fetchone()
+    if row is not None and row["body"] != body:
         raise Refused(
             Problem(
                 422, "idempotency_key_reused",
@@ -332,7 +366,7 @@ def _same(row: sqlite3.Row, body: str | None) -> Job:
                 "Idempotency-Key",
             )
         )  # fmt: skip
-    return _job(row)
+    return None if row is None else _job(row)
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -341,7 +375,7 @@ def _job(row: sqlite3.Row) -> Job:
         id=row["id"],
         kind=row["kind"],
         model=row["model"],
-        owner=row["owner"],
+        key=row["key"],
         status=row["status"],
         request=json.loads(row["request"]),
         batch=row["batch"],

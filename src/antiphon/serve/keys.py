@@ -68,7 +68,7 @@ class Keys:
         known = ", ".join(key.name for key in self.all()) or "none"
         raise ConfigError(f"there is no key {name_or_id!r}; there is: {known}")
 
-    def owner_of(self, secret: str) -> str | None:
+    def id_of(self, secret: str) -> str | None:
         """The id of the key with this secret. Every hash is compared, in constant time."""
         given, found = _hash(secret), None
         with self._database.reading() as sql:

@@ -16,7 +16,7 @@ from antiphon.serve.bodies import Part
 from antiphon.serve.problems import refuse
 from antiphon.serve.remote import fetch_allowed
 from antiphon.serve.service import Service
-from antiphon.serve.uploads import tidy_name, too_large
+from antiphon.serve.uploads import Upload, tidy_name, too_large
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,21 @@ class Sound:
     digest: str
 
 
-async def sound_of_file(service: Service, file_id: str, owner: str, param: str) -> Sound:
-    """A stored file. Raises Refused (404) for one that is not there, or another's."""
-    upload = await service.on_disk(service.uploads.find, file_id, owner)
+async def stored_file(service: Service, file_id: str, key: str, param: str) -> Upload:
+    """Raises Refused (404) for a file that is not there, or another key's."""
+    upload: Upload | None = await service.on_disk(service.uploads.find, file_id, key)
     if upload is None:
         raise refuse(404, "file_not_found", f"there is no file {file_id[:100]!r}", param)
+    return upload
+
+
+async def sound_of_file(service: Service, file_id: str, key: str, param: str) -> Sound:
+    """A stored file as a recording. Raises Refused as `stored_file`."""
+    upload = await stored_file(service, file_id, key, param)
     return Sound(service.uploads.place(upload), upload.filename, upload.sha256)
 
 
-async def sound_of_part(service: Service, part: Part, owner: str, folder: Path) -> Sound | None:
+async def sound_of_part(service: Service, part: Part, key: str, folder: Path) -> Sound | None:
     """What a part of a message holds, if it is sound; new files go to `folder`."""
     if part.type == "input_audio":
         if part.input_audio is None:
@@ -50,13 +56,13 @@ async def sound_of_part(service: Service, part: Part, owner: str, folder: Path) 
             raise refuse(400, "missing_audio", "the part has no audio_url", "audio_url")
         return await _of_url(service, part.audio_url.url, folder, "audio_url")
     if part.type == "file":
-        return await _of_reference(service, part, owner, folder)
+        return await _of_reference(service, part, key, folder)
     return None
 
 
-async def _of_reference(service: Service, part: Part, owner: str, folder: Path) -> Sound:
+async def _of_reference(service: Service, part: Part, key: str, folder: Path) -> Sound:
     if part.file is not None and part.file.file_id is not None:
-        return await sound_of_file(service, part.file.file_id, owner, "file")
+        return await sound_of_file(service, part.file.file_id, key, "file")
     if part.file is not None and part.file.file_data is not None:
         data = part.file.file_data
         if data.startswith("data:"):

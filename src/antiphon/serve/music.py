@@ -45,7 +45,8 @@ def music_request(body: MusicBody, caps: Caps, *, is_streamed: bool = False) -> 
     form_of(Path(f"piece.{body.format}"), options)
     request: dict[str, object] = {
         "prompt": body.prompt, "seed": seed, "options": options, "format": body.format,
-        "asked": given | {"seed": seed},
+        "asked": {name: value for name, value in given.items() if name != "from_score"}
+        | {"seed": seed},
     }  # fmt: skip
     if body.from_score is not None:
         request["score"] = body.from_score

@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock
 
-from antiphon.errors import AntiphonError
+from antiphon.errors import AntiphonError, StorageError
 from antiphon.serve.database import Database
-from antiphon.serve.jobs import JobStore, queue_full, task_of
+from antiphon.serve.jobs import JobStore, queue_full, share_of, task_of
 from antiphon.serve.options import Caps
-from antiphon.serve.problems import Problem, problem_of
+from antiphon.serve.problems import Problem, draining, problem_of, too_slow
 from antiphon.serve.tasks import Result, Task, Work
 from antiphon.serve.turns import Turns
 from antiphon.serve.wire import Message, packed, received
@@ -40,6 +40,7 @@ _TAKE_OVER_SECONDS = 30.0
 _LOOKED_AT = 64  # of each key's queued jobs
 _LOOK_SECONDS = 1.0
 _SWITCH_SECONDS = 0.0005
+_PATIENCE_SECONDS = 5.0
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -125,7 +126,10 @@ class _Running:
             return
         self._told_at = now
         if self.task.is_kept:
-            self._owner.store.progress(self.task.id, share)
+            try:
+                self._owner.store.progress(self.task.id, share)
+            except StorageError as error:  # only ends must be kept
+                logger.warning("the progress of %s is not kept: %s", self.task.id, error)
             self._owner.tell_all(self.task.id)
 
     def done(self, result: Result) -> None:
@@ -194,6 +198,8 @@ class _Owner:
         self._turns = Turns()
         self._calls: dict[str, _Running] = {}  # that wait for their turn
         self._running: list[_Running] = []
+        self._alone_since: float | None = None  # something waits to be done without company
+        self._looked_at = 0.0
         self._lines: set[_Line] = set()
         self._wake = asyncio.Event()
         self._listening: set[asyncio.Event] = set()  # to what becomes of what is running
@@ -275,7 +281,7 @@ class _Owner:
         if word == "run":
             task = Task.from_dict(message["task"])  # type: ignore[arg-type]
             running = _Running(task, line, self)
-            problem = self._refusal()
+            problem = self._refusal(task.key)
             if problem is not None:
                 running.failed(problem)
                 return
@@ -289,12 +295,14 @@ class _Owner:
             self._wake.set()
             self._loop.create_task(self._stop_cancelled())
 
-    def _refusal(self) -> Problem | None:
+    def _refusal(self, key: str) -> Problem | None:
         """Why a call is not taken, if it is not."""
         if self._drained_by is not None:
             return draining()
-        if len(self._calls) >= self._caps.queue:
-            return queue_full(len(self._calls)).problem
+        waiting, queue = len(self._calls), self._caps.queue
+        own = sum(call.task.key == key for call in self._calls.values())
+        if waiting >= queue or own >= share_of(queue, key):
+            return queue_full(waiting).problem
         return None
 
     def _stop(self, running: _Running) -> None:
@@ -337,17 +345,17 @@ class _Owner:
 
     async def _next(self) -> list[_Running]:
         """What is to be done now; jobs among it are begun."""
-        waiting = await self._waiting()
+        waiting = self._in_company(await self._waiting())
         # What waits is shared: a lane that takes all leaves the next one to be ready without work.
         share = -(-len(waiting) // self._work.lanes)
         chosen = self._turns.next(waiting, min(self._work.most_at_once, max(1, share)))
-        while chosen and chosen[0].attempts and self._running:
-            await self._change(_LOOK_SECONDS)
         mine = [task.id for task in chosen if task.is_kept]
-        begun = set(await self._on_disk(self.store.claim, mine)) if mine else set()
+        claimed = await self._on_disk(self.store.claim, mine) if mine else []
+        begun = {job.id: job for job in claimed}
         batch = []
         for task in chosen:
             if task.id in begun:
+                task = replace(task, request=begun[task.id].request)
                 batch.append(_Running(task, None, self))
                 self.tell_all(task.id)
             elif not task.is_kept and (call := self._calls.pop(task.id, None)) is not None:
@@ -357,6 +365,21 @@ class _Owner:
         if chosen and not batch:  # all were cancelled at that moment: look again
             return await self._next()
         return batch
+
+    def _in_company(self, waiting: list[Task]) -> list[Task]:
+        """What may begin beside what runs: nothing that somebody died of before. That goes first
+        when it has waited long enough for a moment of its own; until then nothing else begins."""
+        again = [task for task in waiting if task.attempts]
+        if not again:
+            self._alone_since = None
+        elif not self._running:
+            return waiting if self._alone_since is None else again
+        else:
+            now = time.monotonic()
+            self._alone_since = self._alone_since or now
+            is_patient = now - self._alone_since < _PATIENCE_SECONDS
+            return [task for task in waiting if not task.attempts] if is_patient else []
+        return waiting
 
     async def _waiting(self) -> list[Task]:
         """Calls and jobs; none is begun after the grace, and no job after its beginning."""
@@ -378,10 +401,14 @@ class _Owner:
         while not work.done():
             await self._change(self._next_deadline())
             await self._check_deadlines()
+            if time.monotonic() - self._looked_at >= _LOOK_SECONDS:  # cancelled by the command line
+                self._looked_at = time.monotonic()
+                await self._stop_cancelled()
             if not work.done() and all(one.is_stopped for one in batch):
                 await self._end(work, batch)
         self._running = [one for one in self._running if one not in batch]
         self._tell_lanes()
+        self._wake.set()
         work.result()  # what could not be kept ends this process, and is done again
 
     async def _change(self, seconds: float) -> None:
@@ -408,7 +435,8 @@ class _Owner:
     def _next_deadline(self) -> float:
         ends = [one.deadline for one in self._running if not one.is_stopped]
         ends += [] if self._drained_by is None else [self._drained_by]
-        return max(0.01, min(ends, default=time.monotonic() + 1.0) - time.monotonic())
+        now = time.monotonic()
+        return max(0.01, min([*ends, now + _LOOK_SECONDS]) - now)
 
     async def _check_deadlines(self) -> None:
         now = time.monotonic()
@@ -434,14 +462,3 @@ class _Owner:
 
     async def _on_disk(self, call: Callable[..., T], *args: object) -> T:
         return await self._loop.run_in_executor(self._disk, call, *args)
-
-
-def draining() -> Problem:
-    return Problem(
-        503, "draining", "the service is being stopped and takes no new work; try again soon",
-        None, 5,
-    )  # fmt: skip
-
-
-def too_slow(seconds: float) -> Problem:
-    return Problem(504, "deadline", f"it was not done within {seconds:g} s and was ended")

@@ -60,6 +60,17 @@ def refuse(status: int, code: str, message: str, param: str | None = None) -> Re
     return Refused(Problem(status, code, message, param))
 
 
+def draining() -> Problem:
+    return Problem(
+        503, "draining", "the service is being stopped and takes no new work; try again soon",
+        None, 5,
+    )  # fmt: skip
+
+
+def too_slow(seconds: float) -> Problem:
+    return Problem(504, "deadline", f"it was not done within {seconds:g} s and was ended")
+
+
 def problem_of(error: Exception, reference: str) -> Problem:
     """What to say of an error that a request met. Of one that is not the request's own only
     `reference` is said, under which it is in the log."""

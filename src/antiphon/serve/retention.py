@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,9 @@ def tidy(database: Database, retention: Retention, now: float | None = None) -> 
         (database.folder / "files" / one).unlink(missing_ok=True)
     orphans = list(_orphans(database, now))
     for path in orphans:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
     return Tidied(len(gone_jobs), len(gone_files), len(orphans), freed)
 
 
@@ -64,5 +67,6 @@ def _orphans(database: Database, now: float) -> Iterator[Path]:
             known = {row["id"] for row in sql.execute(f"SELECT id FROM {table}")}
         place = database.folder / folder
         for path in place.iterdir() if place.is_dir() else ():
-            if path.name not in known and now - path.stat().st_mtime > _ORPHAN_SECONDS:
-                yield path
+            with suppress(OSError):  # an upload has got its name meanwhile
+                if path.name not in known and now - path.stat().st_mtime > _ORPHAN_SECONDS:
+                    yield path

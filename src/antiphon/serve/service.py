@@ -16,14 +16,13 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from antiphon.files import sync_folder
+from antiphon.files import storage_error, sync_folder
 from antiphon.serve.client import ENDS, Call, OwnerClient
 from antiphon.serve.database import Database
 from antiphon.serve.jobs import Job, JobStore, new_id
 from antiphon.serve.keys import Keys
 from antiphon.serve.options import COMPOSER, LISTENER, SYNTH, ServeOptions
-from antiphon.serve.owner import draining, too_slow
-from antiphon.serve.problems import Problem, Refused, refuse
+from antiphon.serve.problems import Problem, Refused, draining, refuse
 from antiphon.serve.tasks import Kind, Task
 from antiphon.serve.uploads import Uploads
 from antiphon.serve.wire import Message
@@ -121,19 +120,30 @@ class Service:
         """Accept a job for good, with the files it needs, which it keeps when they are deleted.
         Raises Refused."""
         self.require_open()
-        place = self.jobs.place(job.id)
-        if inputs:
-            await self.on_disk(link_inputs, place, inputs)
-        accepted: Job | None = None
+        accepted: Job = await self.on_disk(self._keep, job, inputs, once, body)
+        self.owners[OWNERS[job.model]].look()
+        return accepted
+
+    def _keep(
+        self, job: Job, inputs: Mapping[str, Path], once: str | None, body: str | None
+    ) -> Job:
+        """In one go, whatever becomes of the request meanwhile."""
+        place, accepted = self.jobs.place(job.id), None
         try:
-            accepted = await self.on_disk(
-                self.jobs.accept, job, queue=self.caps.queue, once=once, body=body
-            )
+            if inputs:
+                link_inputs(place, inputs)
+            accepted = self.jobs.accept(job, queue=self.caps.queue, once=once, body=body)
         finally:
             if accepted is None or accepted.id != job.id:
                 shutil.rmtree(place, ignore_errors=True)
-        self.owners[OWNERS[job.model]].look()
         return accepted
+
+    async def known(self, kind: Kind, key: str, once: str | None, body: str | None) -> Job | None:
+        """What was accepted under this Idempotency-Key before, whatever has become of its files.
+        Raises Refused (422) for another body."""
+        if once is None:
+            return None
+        return await self.on_disk(self.jobs.known, key, kind, once, body)
 
     async def cancel(self, job: Job) -> Job:
         changed = await self.on_disk(self.jobs.cancel, job.id)
@@ -188,7 +198,7 @@ class Service:
         deleted."""
         async for _ in self.follow(job_id):
             pass
-        job = await self.on_disk(self.jobs.find, job_id, owner=None)
+        job = await self.on_disk(self.jobs.find, job_id, key=None)
         if job is None or job.status == "cancelled":
             raise refuse(410, "cancelled", "the job was cancelled")
         if job.problem is not None:
@@ -236,13 +246,9 @@ class Service:
 
     async def value(self, call: Call) -> Mapping[str, object]:
         """What a call came to. Raises Refused."""
-        try:
-            async with asyncio.timeout(self.caps.call_seconds):
-                async for message in call.messages():
-                    if message["event"] in ENDS:
-                        return ended(message)
-        except TimeoutError:
-            raise Refused(too_slow(self.caps.call_seconds)) from None
+        async for message in call.messages():
+            if message["event"] in ENDS:
+                return ended(message)
         raise AssertionError("a call ends with an end")
 
 
@@ -265,18 +271,32 @@ def ended(message: Message) -> Mapping[str, object]:
 
 
 def link_inputs(place: Path, inputs: Mapping[str, Path]) -> None:
-    """Give a task its own names of files, which it keeps when others are deleted."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name, path in inputs.items():
-        try:
-            os.link(path, place / name)
-        except OSError:  # on another file system, or one without links
-            with (place / name).open("xb") as copy, path.open("rb") as file:
-                shutil.copyfileobj(file, copy)
-                copy.flush()
-                os.fsync(copy.fileno())
-    sync_folder(place)
-    sync_folder(place.parent)
+    """Give a task its own names of files, which it keeps when others are deleted.
+
+    Raises Refused for a file that was deleted at this moment, StorageError (DiskFullError).
+    """
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, path in inputs.items():
+            _link(path, place / name)
+        sync_folder(place)
+        sync_folder(place.parent)
+    except FileNotFoundError as error:
+        raise refuse(404, "file_not_found", "the file was deleted meanwhile", "file_id") from error
+    except OSError as error:
+        raise storage_error("write", place, error) from error
+
+
+def _link(path: Path, name: Path) -> None:
+    try:
+        os.link(path, name)
+    except FileNotFoundError:
+        raise
+    except OSError:  # on another file system, or one without links
+        with name.open("xb") as copy, path.open("rb") as file:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
 
 
 def new_job(

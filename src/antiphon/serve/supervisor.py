@@ -3,6 +3,7 @@ order: no new work, what runs is finished or put back, then the end."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import logging
@@ -56,6 +57,7 @@ def serve(
     """
     database = Database(options.folder)
     _require_key(options, Keys(database))
+    database.close()  # SQLite's locks are not for a fork to inherit
     with _only_service(options.folder), _listening(options) as listening, _runtime() as runtime:
         _clear_scratch(options.folder)
         address = _address_of(options, listening)
@@ -71,12 +73,14 @@ def serve(
 
 class Owners:
     """The owners alone, watched by a thread of this process: for development, and for MCP over
-    stdio. A context manager."""
+    stdio. A context manager, entered when all are ready; it raises what keeps one from that."""
 
     def __init__(self, options: ServeOptions, runtime: Path, specs: Sequence[OwnerSpec]) -> None:
         self._options = options
         self._children = Children(_owners(specs, options, runtime))
         self._is_over = threading.Event()
+        self._is_settled = threading.Event()  # all are ready, or one cannot be
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Owners:
@@ -84,6 +88,11 @@ class Owners:
         self._lock.__enter__()
         _clear_scratch(self._options.folder)
         self._thread.start()
+        self._is_settled.wait()
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            self.__exit__()
+            raise failure
         return self
 
     def __exit__(self, *failure: Any) -> None:
@@ -95,6 +104,11 @@ class Owners:
         self._children.start()
         while not self._is_over.is_set():
             self._children.watch(_WATCH_SECONDS)
+            for child in self._children.all:
+                if child.failure is not None and not self._is_settled.is_set():
+                    self._failure = child.failure
+            if self._children.are_ready or self._failure is not None:
+                self._is_settled.set()
             _log_failures(self._children)
         self._children.kill()
 
@@ -174,8 +188,10 @@ class _Service:
         self._tidied = time.monotonic()
         try:
             retention.tidy(self._database, self._options.retention)
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             logger.error("old jobs cannot be removed: %s", error)
+        finally:
+            self._database.close()  # as above: workers are forked anew when they die
 
     @contextmanager
     def _heeding_signals(self) -> Iterator[socket.socket]:
@@ -203,8 +219,6 @@ def run_worker(
     options: ServeOptions, runtime: Path, listening: socket.socket, parent: Connection
 ) -> None:
     """An HTTP worker's process."""
-    import asyncio
-
     import uvicorn
 
     from antiphon.serve.app import create_app
@@ -236,8 +250,6 @@ def run_worker(
 
 
 async def _beat(parent: Connection) -> None:
-    import asyncio
-
     parent.send(("ready", None))
     ours = os.getppid()
     while True:

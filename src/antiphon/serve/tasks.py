@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 from antiphon.serve.problems import Problem
 
 Kind = Literal["music", "description", "measurement", "answer"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 MAX_ATTEMPTS = 3  # times that a task may end the process that does it
 # In a task's folder: the recording it is about, or what is composed. The sound grows while it is
 # computed (16-bit little endian, channels interleaved); then the piece is there as a file.
 INPUT = "input"
+INPUTS = (INPUT, "continue", "melody")
 PIECE, NOTES, SOUND, SOUND_IS = "piece", "piece.mid", "sound.pcm", "sound.json"
 
 

@@ -57,7 +57,7 @@ def tools_of(service: Service, *, paths: bool) -> MCPServer[Any]:
         """Measure a recording: tempo, beats, metre, key, chords, sections, loudness, tuning and
         timbre, as JSON, with confidences; null with a reason where it cannot be measured."""
         with _told():
-            value = await _heard(service, "measurement", audio, {}, _owner(context), paths)
+            value = await _heard(service, "measurement", audio, {}, _key(context), paths)
         return json.dumps(value)
 
     @server.tool(structured_output=False, annotations=looks)
@@ -73,7 +73,7 @@ def tools_of(service: Service, *, paths: bool) -> MCPServer[Any]:
         kinds = None if kind == "all" else [kind]
         with _told():
             asked = {"kinds": kinds}
-            value = await _heard(service, "description", audio, asked, _owner(context), paths)
+            value = await _heard(service, "description", audio, asked, _key(context), paths)
         texts = cast(dict[str, str], value["texts"])
         return "\n\n".join(texts.values() if kinds else (f"{k}: {t}" for k, t in texts.items()))
 
@@ -87,7 +87,7 @@ def tools_of(service: Service, *, paths: bool) -> MCPServer[Any]:
         turn = {"role": "user", "text": question, "has_audio": True}
         with _told():
             asked = {"messages": [turn]}
-            value = await _heard(service, "answer", audio, asked, _owner(context), paths)
+            value = await _heard(service, "answer", audio, asked, _key(context), paths)
         return str(value["answer"])
 
     @server.tool(
@@ -115,7 +115,7 @@ def tools_of(service: Service, *, paths: bool) -> MCPServer[Any]:
                 prompt=prompt, seconds=seconds, seed=seed, genre=genre, tempo=tempo, key=key,
                 candidates=candidates, format="mp3",
             )  # fmt: skip
-            data, value = await _composed(service, body, _owner(context))
+            data, value = await _composed(service, body, _key(context))
         names = ("seconds", "seed", "requested", "measured", "adherence", "notes", "provenance")
         about = json.dumps({name: value[name] for name in names})
         return [Audio(data=data, format="mpeg"), about]
@@ -159,10 +159,10 @@ async def _speak(service: Service) -> None:
         await tools_of(service, paths=True).run_stdio_async()
 
 
-def _owner(context: Context[Any]) -> str:
+def _key(context: Context[Any]) -> str:
     """The id of the key that came with the HTTP request, if there was one."""
     request = context.request_context.request
-    return "" if request is None else cast(str, request.scope["state"]["owner"])
+    return "" if request is None else cast(str, request.scope["state"]["key"])
 
 
 @contextlib.contextmanager
@@ -180,14 +180,14 @@ def _told() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _sound(service: Service, audio: str, owner: str, paths: bool) -> AsyncIterator[Sound]:
+async def _sound(service: Service, audio: str, key: str, paths: bool) -> AsyncIterator[Sound]:
     folder = service.scratch / new_id("mcp")
     try:
         if audio.startswith("file_"):
-            yield await sound_of_file(service, audio, owner, "audio")
+            yield await sound_of_file(service, audio, key, "audio")
         elif audio.startswith("data:"):
             part = Part(type="audio_url", audio_url=AudioUrl(url=audio))
-            sound = await sound_of_part(service, part, owner, folder)
+            sound = await sound_of_part(service, part, key, folder)
             assert sound is not None, "a part with sound"
             yield sound
         elif paths:
@@ -210,19 +210,19 @@ def _local(path: str) -> Sound:
 
 
 async def _heard(
-    service: Service, kind: Kind, audio: str, asked: Mapping[str, object], owner: str, paths: bool
+    service: Service, kind: Kind, audio: str, asked: Mapping[str, object], key: str, paths: bool
 ) -> dict[str, Any]:
-    async with _sound(service, audio, owner, paths) as sound:
+    async with _sound(service, audio, key, paths) as sound:
         request = {**asked, "digest": sound.digest, "filename": sound.filename}
         model, inputs = service.model(None, LISTENER), {INPUT: sound.path}
-        async with service.call(kind, model, owner, request, inputs, sound.digest) as call:
+        async with service.call(kind, model, key, request, inputs, sound.digest) as call:
             return dict(await service.value(call))
 
 
-async def _composed(service: Service, body: MusicBody, owner: str) -> tuple[bytes, dict[str, Any]]:
+async def _composed(service: Service, body: MusicBody, key: str) -> tuple[bytes, dict[str, Any]]:
     asked = music_request(body, service.caps)
     model = service.model(None, COMPOSER)
-    async with service.call("music", model, owner, asked.request, {}, asked.batch) as call:
+    async with service.call("music", model, key, asked.request, {}, asked.batch) as call:
         value = dict(await service.value(call))
         path = call.task.folder / str(value["path"])
         return await service.on_disk(path.read_bytes), value

@@ -24,7 +24,7 @@ class Upload:
     """A stored file; `filename` is what the client called it, for people alone."""
 
     id: str
-    owner: str
+    key: str
     filename: str
     bytes: int
     sha256: str
@@ -48,7 +48,7 @@ class Uploads:
         blocks: AsyncIterator[bytes],
         filename: str,
         *,
-        owner: str,
+        key: str,
         purpose: str,
         most_bytes: int,
     ) -> Upload:
@@ -73,13 +73,13 @@ class Uploads:
                 file.flush()
                 await asyncio.to_thread(os.fsync, file.fileno())
             os.replace(path, self.folder / upload_id)
-            sync_folder(self.folder)
+            await asyncio.to_thread(sync_folder, self.folder)
         except OSError as error:
             raise storage_error("write", self.folder, error) from error
         finally:
             path.unlink(missing_ok=True)
         upload = Upload(
-            upload_id, owner, tidy_name(filename), size, digest.hexdigest(), purpose, time.time()
+            upload_id, key, tidy_name(filename), size, digest.hexdigest(), purpose, time.time()
         )
         await asyncio.to_thread(self._add, upload)
         return upload
@@ -87,28 +87,37 @@ class Uploads:
     def _add(self, upload: Upload) -> None:
         with self._database.writing() as sql:
             sql.execute(
-                "INSERT INTO files (id, owner, filename, bytes, sha256, purpose, created_at) "
+                "INSERT INTO files (id, key, filename, bytes, sha256, purpose, created_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    upload.id, upload.owner, upload.filename, upload.bytes, upload.sha256,
+                    upload.id, upload.key, upload.filename, upload.bytes, upload.sha256,
                     upload.purpose, upload.created_at,
                 ),
             )  # fmt: skip
 
-    def find(self, upload_id: str, owner: str) -> Upload | None:
+    def find(self, upload_id: str, key: str) -> Upload | None:
         with self._database.reading() as sql:
             row = sql.execute(
-                "SELECT * FROM files WHERE id = ? AND owner = ?", (upload_id, owner)
+                "SELECT * FROM files WHERE id = ? AND key = ?", (upload_id, key)
             ).fetchone()
         return None if row is None else _upload(row)
 
     def page(
-        self, owner: str, after: str | None, limit: int, *, newest_first: bool
+        self,
+        key: str,
+        after: str | None,
+        limit: int,
+        purpose: str | None = None,
+        *,
+        newest_first: bool,
     ) -> tuple[tuple[Upload, ...], bool] | None:
         """Some files in order, and whether there are more; None where `after` is none of them."""
-        where, values = "owner = ?", [owner]
+        where, values = "key = ?", [key]
+        if purpose is not None:
+            where += " AND purpose = ?"
+            values.append(purpose)
         if after is not None:
-            if self.find(after, owner) is None:
+            if self.find(after, key) is None:
                 return None
             sign = "<" if newest_first else ">"
             where += f" AND seq {sign} (SELECT seq FROM files WHERE id = ?)"
@@ -144,6 +153,6 @@ def too_large(most_bytes: int) -> Exception:
 
 def _upload(row: sqlite3.Row) -> Upload:
     return Upload(
-        row["id"], row["owner"], row["filename"], row["bytes"], row["sha256"], row["purpose"],
+        row["id"], row["key"], row["filename"], row["bytes"], row["sha256"], row["purpose"],
         row["created_at"],
     )  # fmt: skip

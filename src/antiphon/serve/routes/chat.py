@@ -4,7 +4,6 @@ as the spoken part of the answer."""
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import shutil
 import time
@@ -18,31 +17,29 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
-from antiphon.serve.bodies import ChatBody, ChatMessage, MusicBody
+from antiphon.serve.bodies import ChatBody
 from antiphon.serve.client import ENDS
-from antiphon.serve.encoding import samples_of
 from antiphon.serve.jobs import new_id
 from antiphon.serve.media import Sound, sound_of_part
-from antiphon.serve.options import COMPOSER, LISTENER
+from antiphon.serve.options import LISTENER
 from antiphon.serve.problems import Refused, refuse
+from antiphon.serve.routes.chat_music import answer_with_music, is_composer
 from antiphon.serve.routes.common import (
     ERRORS,
+    Key,
     Lasting,
-    Owner,
     ServiceOf,
     StrictRoute,
     said_of_refused,
     unless_gone,
 )
-from antiphon.serve.routes.composing import as_it_comes, whole
 from antiphon.serve.routes.jobs import with_pulse
-from antiphon.serve.service import OWNERS, Service, ended
+from antiphon.serve.service import Service, ended
 from antiphon.serve.tasks import INPUT
 
 router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["listening"])
 _EARLY_SECONDS = 2.0  # within which a failure still has a status of its own
 _MOST_STOPS = 4
-_AUDIO_SECONDS_KEPT = 3600
 
 
 class ChatOut(BaseModel):
@@ -70,32 +67,32 @@ class _Asked:
     "/v1/chat/completions", response_model=ChatOut, summary="Ask about a recording",
     responses={200: {"content": {"text/event-stream": {}}}},
 )  # fmt: skip
-async def chat(body: ChatBody, request: Request, service: ServiceOf, owner: Owner) -> Response:
+async def chat(body: ChatBody, request: Request, service: ServiceOf, key: Key) -> Response:
     """An answer about the recording in the messages, or, with `modalities` of text and audio, a
     piece of music after the last message."""
-    is_music = "audio" in (body.modalities or ()) or _is_composer(service, body.model)
+    is_music = "audio" in (body.modalities or ()) or is_composer(service, body.model)
     if is_music:
-        return await _music(body, request, service, owner)
+        return await answer_with_music(body, request, service, key)
     model = service.model(body.model, LISTENER)
     stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
     if len(stops) > _MOST_STOPS or not all(0 < len(stop) <= 200 for stop in stops):
         raise refuse(400, "invalid_value", f"expected at most {_MOST_STOPS} stops", "stop")
+    if body.stream and (body.n or 1) > 1:
+        raise refuse(400, "invalid_value", "several answers come whole; expected n 1 here", "n")
     folder = service.scratch / new_id("chat")
     try:
-        asked = await _asked(body, service, owner, folder)
+        asked = await _asked(body, service, key, folder)
         inputs: dict[str, Path] = {} if asked.sound is None else {INPUT: asked.sound.path}
         batch = None if asked.sound is None else asked.sound.digest
         stack = AsyncExitStack()
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if body.stream:
-            return await _streamed(
-                body, request, service, owner, model, asked, inputs, stops, stack
-            )
+            return await _streamed(body, request, service, key, model, asked, inputs, stops, stack)
         async with stack:
             values = []
             for number in range(body.n or 1):
                 again = _with_seed(asked.request, number)
-                async with service.call("answer", model, owner, again, inputs, batch) as call:
+                async with service.call("answer", model, key, again, inputs, batch) as call:
                     values.append(await unless_gone(request, service.value(call)))
             return JSONResponse(_completion(model, asked, values, stops))
     except BaseException:
@@ -103,14 +100,7 @@ async def chat(body: ChatBody, request: Request, service: ServiceOf, owner: Owne
         raise
 
 
-def _is_composer(service: Service, name: str | None) -> bool:
-    try:
-        return name is not None and OWNERS[service.model(name, COMPOSER)] == "composer"
-    except Refused:
-        return False
-
-
-async def _asked(body: ChatBody, service: Service, owner: str, folder: Path) -> _Asked:
+async def _asked(body: ChatBody, service: Service, key: str, folder: Path) -> _Asked:
     """The messages with the one recording they speak of. Raises Refused."""
     turns: list[dict[str, object]] = []
     sounds: list[Sound] = []
@@ -125,7 +115,7 @@ async def _asked(body: ChatBody, service: Service, owner: str, folder: Path) -> 
             parts += 1
             if parts > service.caps.audio_parts:
                 raise refuse(400, "too_many_parts", "too many parts with sound", "messages")
-            sound = await sound_of_part(service, part, owner, folder)
+            sound = await sound_of_part(service, part, key, folder)
             if sound is None or any(sound.digest == known.digest for known in sounds):
                 continue  # clients send what was said before with every turn
             sounds.append(sound)
@@ -222,7 +212,7 @@ async def _streamed(
     body: ChatBody,
     request: Request,
     service: Service,
-    owner: str,
+    key: str,
     model: str,
     asked: _Asked,
     inputs: Mapping[str, Path],
@@ -232,7 +222,7 @@ async def _streamed(
     """Chunks as they come. What fails early has a status; later it is the last event."""
     batch = None if asked.sound is None else asked.sound.digest
     call = await stack.enter_async_context(
-        service.call("answer", model, owner, asked.request, inputs, batch)
+        service.call("answer", model, key, asked.request, inputs, batch)
     )
     messages = call.messages()
     first = asyncio.ensure_future(anext(messages))
@@ -319,91 +309,3 @@ class _Chunks:
             return []
         new, self._given = self._said[self._given : end], end
         return [self.of({"content": new})]
-
-
-# Music as the answer.
-
-
-async def _music(body: ChatBody, request: Request, service: Service, owner: str) -> Response:
-    prompt = _last_text(body.messages)
-    out = body.audio
-    form = "wav" if out is None else out.format
-    asked = MusicBody(
-        prompt=prompt, seconds=body.seconds, model=body.model if body.model else None,
-        seed=None if body.seed is None else body.seed % (1 << 63),
-        format="wav" if form == "pcm16" else form,
-    )  # fmt: skip
-    if not _is_composer(service, body.model):
-        asked = asked.model_copy(update={"model": COMPOSER})
-    audio_id = new_id("audio")
-    if body.stream:
-        return await _streamed_music(request, service, owner, asked, form, audio_id)
-    data, value = await whole(request, service, owner, asked, None)
-    if form == "pcm16":
-        data = await service.on_disk(samples_of, data)
-    words = len(prompt.split())
-    message = {
-        "role": "assistant", "content": None, "refusal": None,
-        "audio": {
-            "id": audio_id, "data": base64.b64encode(data).decode(),
-            "expires_at": int(time.time()) + _AUDIO_SECONDS_KEPT, "transcript": _told(value),
-        },
-    }  # fmt: skip
-    usage = {"prompt_tokens": words, "completion_tokens": 0, "total_tokens": words}
-    return JSONResponse(
-        {
-            "id": new_id("chatcmpl"), "object": "chat.completion", "created": int(time.time()),
-            "model": asked.model or COMPOSER,
-            "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-            ],
-            "usage": usage,
-            "antiphon": {
-                name: value[name]
-                for name in ("seed", "requested", "measured", "adherence", "notes", "provenance")
-            },
-        }
-    )  # fmt: skip
-
-
-async def _streamed_music(
-    request: Request, service: Service, owner: str, asked: MusicBody, form: str, audio_id: str
-) -> Response:
-    sound = await as_it_comes(request, service, owner, asked, "pcm" if form == "pcm16" else form)
-    head = {
-        "id": new_id("chatcmpl"), "object": "chat.completion.chunk", "created": int(time.time()),
-        "model": asked.model or COMPOSER,
-    }  # fmt: skip
-
-    def chunk(delta: Mapping[str, object], finish: str | None = None) -> str:
-        choice = {"index": 0, "delta": dict(delta), "logprobs": None, "finish_reason": finish}
-        return f"data: {json.dumps({**head, 'choices': [choice]})}\n\n"
-
-    async def events() -> AsyncIterator[str]:
-        yield chunk({"role": "assistant", "content": None, "audio": {"id": audio_id}})
-        async for block in sound.body_iterator:
-            data = base64.b64encode(bytes(block)).decode()  # type: ignore[arg-type]
-            yield chunk({"audio": {"data": data}})
-        yield chunk({}, "stop")
-        yield "data: [DONE]\n\n"
-
-    return Lasting(events(), sound.stack, "text/event-stream")
-
-
-def _last_text(messages: Sequence[ChatMessage]) -> str:
-    content = messages[-1].content
-    if isinstance(content, list):
-        content = "\n".join(part.text or "" for part in content if part.type == "text")
-    if not content or not content.strip():
-        raise refuse(400, "no_prompt", "the last message has no text to make music of", "messages")
-    return content
-
-
-def _told(value: Mapping[str, Any]) -> str:
-    """What can be said of a piece that was composed."""
-    measured = value["measured"]
-    said = [f"{value['seconds']:.1f} s"]
-    said += [f"{measured['tempo']:.1f} BPM"] if measured.get("tempo") else []
-    said += [str(measured["key"])] if measured.get("key") else []
-    said += [str(measured["genre"])] if measured.get("genre") else []
-    return ", ".join(said)

@@ -167,11 +167,11 @@ class Lasting(StreamingResponse):
 
 
 async def lasting(
-    service: Service, owner: str, blocks: AsyncIterable[str | bytes], kind: str
+    service: Service, key: str, blocks: AsyncIterable[str | bytes], kind: str
 ) -> Lasting:
     """One of the lasting answers that a key may have. Raises Refused (429)."""
     stack = AsyncExitStack()
-    await stack.enter_async_context(service.holding(owner))
+    await stack.enter_async_context(service.holding(key))
     return Lasting(blocks, stack, kind)
 
 
@@ -179,13 +179,13 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-def owner_of(request: Request) -> str:
+def key_of(request: Request) -> str:
     """The id of the key that came with the request."""
-    return cast(str, request.state.owner)
+    return cast(str, request.state.key)
 
 
 ServiceOf = Annotated[Service, Depends(service_of)]
-Owner = Annotated[str, Depends(owner_of)]
+Key = Annotated[str, Depends(key_of)]
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
@@ -288,9 +288,9 @@ def job_json(job: Job, service: Service) -> dict[str, Any]:
     return shown
 
 
-async def found_job(service: Service, job_id: str, owner: str, kind: Any) -> Job:
+async def found_job(service: Service, job_id: str, key: str, kind: Any) -> Job:
     """Raises Refused (404) for a job that is not there, or another's."""
-    job: Job | None = await service.on_disk(service.jobs.find, job_id, owner=owner, kind=kind)
+    job: Job | None = await service.on_disk(service.jobs.find, job_id, key=key, kind=kind)
     if job is None:
         raise refuse(404, "job_not_found", f"there is no job {job_id[:100]!r} of this kind", "id")
     return job

@@ -19,14 +19,15 @@ from antiphon.serve.encoding import MEDIA_TYPES
 from antiphon.serve.jobs import Job
 from antiphon.serve.music import body_of_plan, music_request
 from antiphon.serve.options import COMPOSER
-from antiphon.serve.problems import refuse
+from antiphon.serve.problems import Refused, refuse
 from antiphon.serve.routes.common import (
     ERRORS,
+    Key,
     Lasting,
-    Owner,
     ServiceOf,
     StrictRoute,
     completed,
+    said_of_refused,
     unless_gone,
 )
 from antiphon.serve.routes.jobs import Once, accept_music, music_inputs
@@ -36,39 +37,38 @@ from antiphon.serve.service import Service
 router = APIRouter(route_class=StrictRoute, responses=ERRORS, tags=["music"])
 _KINDS = tuple(dict.fromkeys(MEDIA_TYPES.values()))
 _SOUND: dict[int | str, dict[str, Any]] = {200: {"content": {kind: {} for kind in _KINDS}}}
-_PIECE_FORMATS = ("wav", "flac", "mp3", "ogg", "opus")
 
 
 async def whole(
-    request: Request, service: Service, owner: str, body: MusicBody, once: str | None
+    request: Request, service: Service, key: str, body: MusicBody, once: str | None
 ) -> tuple[bytes, Mapping[str, object]]:
     """A piece when it is there: its file's bytes, and what there is to say of it. With an
     Idempotency-Key it is a job, which goes on when the client hangs up."""
     if once is not None:
-        job = await accept_music(service, body, owner, once)
+        job = await accept_music(service, body, key, once)
         done: Job = await unless_gone(request, service.finished(job.id))
         path = service.jobs.place(job.id) / str(completed(done)["path"])
         return await service.on_disk(path.read_bytes), completed(done)
     asked = music_request(body, service.caps)
-    inputs = await music_inputs(service, body, owner)
+    inputs = await music_inputs(service, body, key)
     model = service.model(body.model, COMPOSER)
-    async with service.call("music", model, owner, asked.request, inputs, asked.batch) as call:
+    async with service.call("music", model, key, asked.request, inputs, asked.batch) as call:
         value = await unless_gone(request, service.value(call))
         path = call.task.folder / str(value["path"])
         return await service.on_disk(path.read_bytes), value
 
 
 async def as_it_comes(
-    request: Request, service: Service, owner: str, body: MusicBody, form: str
+    request: Request, service: Service, key: str, body: MusicBody, form: str
 ) -> Lasting:
     """A piece from its first sound on. Raises Refused for what fails before that."""
     asked = music_request(body, service.caps, is_streamed=True)
-    inputs = await music_inputs(service, body, owner)
+    inputs = await music_inputs(service, body, key)
     model = service.model(body.model, COMPOSER)
     stack = AsyncExitStack()
     try:
         call = await stack.enter_async_context(
-            service.call("music", model, owner, asked.request, inputs, asked.batch)
+            service.call("music", model, key, asked.request, inputs, asked.batch)
         )
         blocks = streamed(service, call, form)
         first = await unless_gone(request, anext(blocks))
@@ -93,7 +93,7 @@ def _named(form: str) -> dict[str, str]:
     response_class=Response,
 )  # fmt: skip
 async def generate(
-    body: GenerateBody, request: Request, service: ServiceOf, owner: Owner, once: Once = None
+    body: GenerateBody, request: Request, service: ServiceOf, key: Key, once: Once = None
 ) -> Response:
     fields = {"prompt": body.prompt, "seconds": body.duration, **(body.model_extra or {})}
     try:
@@ -102,7 +102,7 @@ async def generate(
         problem = error.errors(include_url=False)[0]
         name = ".".join(map(str, problem["loc"])) or "body"
         raise refuse(400, "invalid_value", f"{name}: {problem['msg']}", name) from error
-    data, value = await whole(request, service, owner, asked, once)
+    data, value = await whole(request, service, key, asked, once)
     headers = _named(asked.format) | {"X-Seed": str(value["seed"])}
     return Response(data, media_type=MEDIA_TYPES[asked.format], headers=headers)
 
@@ -112,7 +112,7 @@ async def generate(
     responses={200: {"content": {kind: {} for kind in (*_KINDS, "text/event-stream")}}},
 )  # fmt: skip
 async def speech(
-    body: SpeechBody, request: Request, service: ServiceOf, owner: Owner, once: Once = None
+    body: SpeechBody, request: Request, service: ServiceOf, key: Key, once: Once = None
 ) -> Response:
     prompt = body.input if body.instructions is None else f"{body.input}. {body.instructions}"
     genre = body.voice if isinstance(body.voice, str) and body.voice in GENRES else None
@@ -122,25 +122,33 @@ async def speech(
         prompt=prompt, seconds=body.seconds, seed=body.seed, genre=genre, model=body.model,
         format=piece_form,
     )  # fmt: skip
+    if once is not None and (form == "pcm" or body.stream_format == "sse"):
+        raise refuse(
+            400, "invalid_value", "an Idempotency-Key goes with a whole file; expected none with "
+            "pcm and with sse", "Idempotency-Key",
+        )  # fmt: skip
     if body.stream_format == "sse":
-        return await _events(request, service, owner, asked, form)
-    if once is not None and form in _PIECE_FORMATS:
-        data, _ = await whole(request, service, owner, asked, once)
+        return await _events(request, service, key, asked, form)
+    if once is not None:
+        data, _ = await whole(request, service, key, asked, once)
         return Response(data, media_type=MEDIA_TYPES[form])
-    return await as_it_comes(request, service, owner, asked, form)
+    return await as_it_comes(request, service, key, asked, form)
 
 
 async def _events(
-    request: Request, service: Service, owner: str, asked: MusicBody, form: str
+    request: Request, service: Service, key: str, asked: MusicBody, form: str
 ) -> Response:
     """OpenAI's `stream_format: sse`."""
-    sound = await as_it_comes(request, service, owner, asked, form)
+    sound = await as_it_comes(request, service, key, asked, form)
 
     async def events() -> AsyncIterator[str]:
-        async for block in sound.body_iterator:
-            data = block.encode() if isinstance(block, str) else bytes(block)
-            event = {"type": "speech.audio.delta", "audio": base64.b64encode(data).decode()}
-            yield f"data: {json.dumps(event)}\n\n"
+        try:
+            async for block in sound.body_iterator:
+                data = base64.b64encode(bytes(block)).decode()  # type: ignore[arg-type]
+                yield f"data: {json.dumps({'type': 'speech.audio.delta', 'audio': data})}\n\n"
+        except Refused as error:
+            yield f"data: {said_of_refused(error)}\n\n"
+            return
         usage = {"input_tokens": len(asked.prompt.split()), "output_tokens": 0}
         usage["total_tokens"] = usage["input_tokens"]
         yield f"data: {json.dumps({'type': 'speech.audio.done', 'usage': usage})}\n\n"
@@ -190,13 +198,13 @@ async def eleven_music(
     body: ElevenBody,
     request: Request,
     service: ServiceOf,
-    owner: Owner,
+    key: Key,
     output_format: OutputFormat = None,
 ) -> Response:
     asked, form = _eleven(body, output_format)
     if form == "pcm":
-        return await as_it_comes(request, service, owner, asked, form)
-    data, value = await whole(request, service, owner, asked, None)
+        return await as_it_comes(request, service, key, asked, form)
+    data, value = await whole(request, service, key, asked, None)
     return Response(data, media_type=MEDIA_TYPES[form], headers={"song-id": str(value["seed"])})
 
 
@@ -208,12 +216,12 @@ async def eleven_stream(
     body: ElevenBody,
     request: Request,
     service: ServiceOf,
-    owner: Owner,
+    key: Key,
     output_format: OutputFormat = None,
 ) -> Response:
     asked, form = _eleven(body, output_format)
     return await as_it_comes(
-        request, service, owner, asked.model_copy(update={"sample_rate": None}), form
+        request, service, key, asked.model_copy(update={"sample_rate": None}), form
     )
 
 
@@ -225,13 +233,13 @@ async def eleven_detailed(
     body: ElevenBody,
     request: Request,
     service: ServiceOf,
-    owner: Owner,
+    key: Key,
     output_format: OutputFormat = None,
 ) -> Response:
     asked, form = _eleven(body, output_format)
     if form == "pcm":
         raise refuse(400, "invalid_value", "expected mp3, opus or wav here", "output_format")
-    data, value = await whole(request, service, owner, asked, None)
+    data, value = await whole(request, service, key, asked, None)
     about = json.dumps({"composition_plan": _plan(value), "song_metadata": _metadata(value)})
     boundary = secrets.token_hex(16)
     parts = [

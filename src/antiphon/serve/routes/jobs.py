@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from antiphon.serve.routes.common import (
     DeletedOut,
     JobListOut,
     JobOut,
-    Owner,
+    Key,
     ServiceOf,
     StrictRoute,
     completed,
@@ -47,28 +48,31 @@ Once = Annotated[
 _KEEP_ALIVE_SECONDS = 15.0
 
 
-async def music_inputs(service: Service, body: MusicBody, owner: str) -> dict[str, Path]:
+async def music_inputs(service: Service, body: MusicBody, key: str) -> dict[str, Path]:
     """The recordings that a piece goes on from: stored files, or pieces composed before."""
     inputs = {}
     for name, given in (("continue", body.continue_), ("melody", body.melody)):
         if given is None:
             continue
         if given.startswith("music_"):
-            job = await found_job(service, given, owner, "music")
+            job = await found_job(service, given, key, "music")
             if job.result is None:
                 raise refuse(400, "not_completed", f"{name}: that piece is not there yet", name)
             inputs[name] = service.jobs.place(job.id) / str(job.result["path"])
         else:
-            inputs[name] = (await sound_of_file(service, given, owner, name)).path
+            inputs[name] = (await sound_of_file(service, given, key, name)).path
     return inputs
 
 
-async def accept_music(service: Service, body: MusicBody, owner: str, once: str | None) -> Job:
+async def accept_music(service: Service, body: MusicBody, key: str, once: str | None) -> Job:
     """Raises Refused, ConfigError."""
     model = service.model(body.model, COMPOSER)
+    known = await service.known("music", key, once, hash_of(body))
+    if known is not None:
+        return known
     asked = music_request(body, service.caps)
-    inputs = await music_inputs(service, body, owner)
-    job = new_job("music", model, owner, asked.request, asked.batch)
+    inputs = await music_inputs(service, body, key)
+    job = new_job("music", model, key, asked.request, asked.batch)
     return await service.accept(job, inputs, once=once, body=hash_of(body))
 
 
@@ -76,12 +80,15 @@ async def accept_listening(
     service: Service,
     kind: Kind,
     body: DescriptionBody | MeasurementBody,
-    owner: str,
+    key: str,
     once: str | None,
 ) -> Job:
     """Raises Refused."""
     model = service.model(body.model, LISTENER)
-    sound = await sound_of_file(service, body.file_id, owner, "file_id")
+    known = await service.known(kind, key, once, hash_of(body))
+    if known is not None:
+        return known
+    sound = await sound_of_file(service, body.file_id, key, "file_id")
     given = body.model_dump(exclude_none=True)
     names = ("max_new_tokens", "temperature", "seed")
     request = {name: value for name, value in given.items() if name not in (*names, "model")}
@@ -89,7 +96,7 @@ async def accept_listening(
         "sampling": {name: given[name] for name in names if name in given},
         "asked": given, "filename": sound.filename, "digest": sound.digest,
     }  # fmt: skip
-    job = new_job(kind, model, owner, request, sound.digest)
+    job = new_job(kind, model, key, request, sound.digest)
     return await service.accept(job, {INPUT: sound.path}, once=once, body=hash_of(body))
 
 
@@ -108,8 +115,8 @@ def _accepted(job: Job, service: Service) -> JSONResponse:
     "/v1/music/generations", status_code=202, response_model=JobOut, tags=["music"],
     summary="Compose a piece",
 )  # fmt: skip
-async def compose(body: MusicBody, service: ServiceOf, owner: Owner, once: Once = None) -> Response:
-    return _accepted(await accept_music(service, body, owner, once), service)
+async def compose(body: MusicBody, service: ServiceOf, key: Key, once: Once = None) -> Response:
+    return _accepted(await accept_music(service, body, key, once), service)
 
 
 @router.post(
@@ -117,9 +124,9 @@ async def compose(body: MusicBody, service: ServiceOf, owner: Owner, once: Once 
     summary="Describe a recording",
 )  # fmt: skip
 async def describe(
-    body: DescriptionBody, service: ServiceOf, owner: Owner, once: Once = None
+    body: DescriptionBody, service: ServiceOf, key: Key, once: Once = None
 ) -> Response:
-    job = await accept_listening(service, "description", body, owner, once)
+    job = await accept_listening(service, "description", body, key, once)
     return _accepted(job, service)
 
 
@@ -128,9 +135,9 @@ async def describe(
     summary="Measure a recording",
 )  # fmt: skip
 async def measure(
-    body: MeasurementBody, service: ServiceOf, owner: Owner, once: Once = None
+    body: MeasurementBody, service: ServiceOf, key: Key, once: Once = None
 ) -> Response:
-    job = await accept_listening(service, "measurement", body, owner, once)
+    job = await accept_listening(service, "measurement", body, key, once)
     return _accepted(job, service)
 
 
@@ -172,13 +179,13 @@ def _routes_of(kind: Kind, tag: str) -> None:
     @router.get(prefix, response_model=JobListOut, tags=[tag], name=f"list_{kind}")
     async def listed(
         service: ServiceOf,
-        owner: Owner,
+        key: Key,
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         after: Annotated[str | None, Query(max_length=100)] = None,
         order: Literal["asc", "desc"] = "desc",
     ) -> Any:
         page = await service.on_disk(
-            service.jobs.page, owner=owner, kind=kind, after=after, limit=limit,
+            service.jobs.page, key=key, kind=kind, after=after, limit=limit,
             newest_first=order == "desc",
         )  # fmt: skip
         if page is None:
@@ -191,31 +198,31 @@ def _routes_of(kind: Kind, tag: str) -> None:
         }  # fmt: skip
 
     @router.get(prefix + "/{job_id}", response_model=JobOut, tags=[tag], name=f"show_{kind}")
-    async def shown(job_id: str, service: ServiceOf, owner: Owner) -> Any:
-        return job_json(await found_job(service, job_id, owner, kind), service)
+    async def shown(job_id: str, service: ServiceOf, key: Key) -> Any:
+        return job_json(await found_job(service, job_id, key, kind), service)
 
     @router.get(
         prefix + "/{job_id}/events", tags=[tag], name=f"follow_{kind}",
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {}}}},
     )  # fmt: skip
-    async def followed(job_id: str, service: ServiceOf, owner: Owner) -> Response:
-        await found_job(service, job_id, owner, kind)
+    async def followed(job_id: str, service: ServiceOf, key: Key) -> Response:
+        await found_job(service, job_id, key, kind)
         events = with_pulse(_events(service, job_id))
-        return await lasting(service, owner, events, "text/event-stream")
+        return await lasting(service, key, events, "text/event-stream")
 
     @router.post(
         prefix + "/{job_id}/cancel", response_model=JobOut, tags=[tag], name=f"cancel_{kind}"
     )
-    async def cancelled(job_id: str, service: ServiceOf, owner: Owner) -> Any:
-        job = await found_job(service, job_id, owner, kind)
+    async def cancelled(job_id: str, service: ServiceOf, key: Key) -> Any:
+        job = await found_job(service, job_id, key, kind)
         return job_json(await service.cancel(job), service)
 
     @router.delete(
         prefix + "/{job_id}", response_model=DeletedOut, tags=[tag], name=f"delete_{kind}"
     )
-    async def deleted(job_id: str, service: ServiceOf, owner: Owner) -> Any:
-        job = await found_job(service, job_id, owner, kind)
+    async def deleted(job_id: str, service: ServiceOf, key: Key) -> Any:
+        job = await found_job(service, job_id, key, kind)
         await service.delete(job)
         return {"id": job.id, "object": kind, "deleted": True}
 
@@ -226,8 +233,8 @@ def _routes_of(kind: Kind, tag: str) -> None:
         prefix + "/{job_id}/content", tags=[tag], name=f"content_of_{kind}",
         response_model=dict[str, Any],
     )  # fmt: skip
-    async def content(job_id: str, service: ServiceOf, owner: Owner) -> Response:
-        result = completed(await found_job(service, job_id, owner, kind))
+    async def content(job_id: str, service: ServiceOf, key: Key) -> Response:
+        result = completed(await found_job(service, job_id, key, kind))
         name = f'attachment; filename="{kind}.json"'
         return JSONResponse(dict(result), headers={"Content-Disposition": name})
 
@@ -240,8 +247,6 @@ async def _events(service: Service, job_id: str) -> AsyncIterator[str]:
 async def with_pulse(events: AsyncIterator[str]) -> AsyncIterator[str]:
     """Server-sent events, with a comment now and then where nothing happens, so that nobody between
     takes the connection for dead."""
-    import asyncio
-
     source = aiter(events)
     following = asyncio.ensure_future(anext(source, None))
     try:
@@ -272,13 +277,13 @@ async def music_content(
     job_id: str,
     request: Request,
     service: ServiceOf,
-    owner: Owner,
+    key: Key,
     format: Annotated[
         Literal["wav", "flac", "mp3", "ogg", "opus", "mid", "json"] | None, Query()
     ] = None,
 ) -> Response:
     """The piece, in any format; `mid` is its score."""
-    job = await found_job(service, job_id, owner, "music")
+    job = await found_job(service, job_id, key, "music")
     return await content_of(service, job, completed(job), format)
 
 
@@ -286,9 +291,9 @@ async def music_content(
     "/v1/music/generations/{job_id}/stream", tags=["music"], name="stream_music",
     responses={200: {"content": {"audio/wav": {}}}}, response_class=StreamingResponse,
 )  # fmt: skip
-async def music_stream(job_id: str, service: ServiceOf, owner: Owner) -> Response:
+async def music_stream(job_id: str, service: ServiceOf, key: Key) -> Response:
     """The piece as WAV while it is computed: 16 bits, of unknown length in its header."""
-    job = await found_job(service, job_id, owner, "music")
+    job = await found_job(service, job_id, key, "music")
     if job.request.get("asked", {}).get("candidates", 1) != 1:  # type: ignore[attr-defined]
         raise refuse(400, "not_streamed", "of several candidates none is heard before the end")
-    return await lasting(service, owner, growing_wav(service, job), "audio/wav")
+    return await lasting(service, key, growing_wav(service, job), "audio/wav")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from antiphon import __version__
 from antiphon.controls import ENERGIES, GENRES, INSTRUMENTS, METRES, MOODS
+from antiphon.serve.bodies import AudioFormat
 from antiphon.serve.guards import needs_key
 from antiphon.serve.options import LISTENER
 from antiphon.serve.problems import refuse
@@ -20,7 +21,7 @@ from antiphon.serve.service import OWNERS, Service
 
 router = APIRouter(route_class=StrictRoute, responses=ERRORS)
 PAGE = Path(__file__).parents[1] / "page"
-_FORMATS = ["wav", "flac", "mp3", "ogg", "opus"]
+_FORMATS = list(get_args(AudioFormat))
 _STARTED = int(time.time())
 
 

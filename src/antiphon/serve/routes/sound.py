@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -45,19 +46,26 @@ async def content_of(
     else:
         path = place / f"as.{form}"
         if not path.exists():
-            await service.on_disk(transcode, piece, path, form)
+            await transcoded(service, job, piece, path)
     if not path.exists():
         raise refuse(404, "no_result", "the file of the piece is gone", "id")
     return Content(path, media_type=FORMATS[form], filename=name)
 
 
-def transcode(source: Path, target: Path, form: str) -> None:
-    """A piece of ours in another format. Raises AudioError, StorageError."""
+async def transcoded(service: Service, job: Job, source: Path, target: Path) -> None:
+    """A piece in another format, which is kept. Raises AudioError, StorageError."""
+    async with service.decoding:
+        # Not among the threads that every request needs.
+        await asyncio.to_thread(_transcode, source, target)
+    await service.on_disk(service.jobs.grown, job.id)
+
+
+def _transcode(source: Path, target: Path) -> None:
     from antiphon.audio import read, write
 
     waveform = read(source).waveform
-    rate = 48_000 if form == "opus" else None
-    write(target, waveform, format=form, sample_rate=rate)
+    form = target.suffix.removeprefix(".")
+    write(target, waveform, format=form, sample_rate=48_000 if form == "opus" else None)
 
 
 def _file_name(job: Job, form: str) -> str:
@@ -76,15 +84,17 @@ async def growing_wav(service: Service, job: Job) -> AsyncIterator[bytes]:
         if now is None or now.is_final or service.is_stopping:
             break
         await asyncio.sleep(_LOOK_SECONDS)
+    if now is None or now.status != "completed":
+        raise refuse(410, "cancelled", "the piece did not come to its end")  # nor does its stream
     if sound.is_open:
         yield sound.finish()
-    elif now is not None and now.status == "completed":  # its sound is in its file alone
+    else:  # its sound is in its file alone
         done = await service.finished(job.id)
         path = place / str(completed(done)["path"])
         if path.suffix != ".wav":
             path, source = place / "as.wav", path
             if not path.exists():
-                await service.on_disk(transcode, source, path, "wav")
+                await transcoded(service, done, source, path)
         with path.open("rb") as file:
             while block := await service.on_disk(file.read, _BLOCK_BYTES):
                 yield block
@@ -123,6 +133,16 @@ class _GrowingSound:
             return []
         assert self._file is not None
         assert self._encoder is not None
+        blocks = self._new()
+        if os.fstat(self._file.fileno()).st_nlink == 0 and (self._folder / SOUND).exists():
+            self._file.close()  # another process has begun anew, and writes the same
+            self._file = (self._folder / SOUND).open("rb", buffering=0)
+            blocks += self._new()
+        return [block for block in blocks if block]
+
+    def _new(self) -> list[bytes]:
+        assert self._file is not None
+        assert self._encoder is not None
         blocks = []
         self._file.seek(self._place)
         while data := self._file.read(_BLOCK_BYTES // self._frame * self._frame):
@@ -131,7 +151,7 @@ class _GrowingSound:
             if not data:  # a part of a frame
                 break
             blocks.append(self._encoder.encode(data))
-        return [block for block in blocks if block]
+        return blocks
 
     def finish(self) -> bytes:
         if self._file is not None:
