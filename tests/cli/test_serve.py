@@ -51,6 +51,14 @@ def test_what_cannot_be_served_is_said_and_nothing_is_left_running(
     assert message in capsys.readouterr().err
 
 
+def test_mcp_ends_where_a_model_cannot_be_loaded(away: Path) -> None:
+    command = [sys.executable, "-m", "antiphon", "serve", "--mcp", "--composer", "no-such-model"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: model 'no-such-model'")
+
+
 def test_a_port_that_is_taken_is_named(away: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -91,7 +91,7 @@ class Owners:
         self._is_settled.wait()
         if self._failure is not None:
             failure, self._failure = self._failure, None
-            self.__exit__()
+            self.__exit__(None, None, None)
             raise failure
         return self
 
@@ -106,7 +106,7 @@ class Owners:
             self._children.watch(_WATCH_SECONDS)
             for child in self._children.all:
                 if child.failure is not None and not self._is_settled.is_set():
-                    self._failure = child.failure
+                    self._failure, child.failure = child.failure, None
             if self._children.are_ready or self._failure is not None:
                 self._is_settled.set()
             _log_failures(self._children)
