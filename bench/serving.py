@@ -27,7 +27,7 @@ from serve.storm import storm  # noqa: E402
 from serve.test_openapi import check_openapi  # noqa: E402
 
 JOBS, KILLS = 5_000, 150
-CASES_PER_OPERATION = 80
+CASES_PER_OPERATION = 170
 ATTACKS = 60
 STOPS = 50
 OVERLOAD_SECONDS, SOAK_SECONDS = 300.0, 1800.0

@@ -296,7 +296,8 @@ def stops(state: Path, count: int) -> Stops:
     """SIGTERM at any moment of some work: half of it ends within the grace, half does not."""
     grace, in_order, slowest = 1.0, 0, 0.0
     for number in range(count):
-        with served(state, f"grace_seconds={grace}", fake={"most_at_once": 1}) as running:
+        place = state / str(number)
+        with served(place, f"grace_seconds={grace}", fake={"most_at_once": 1}) as running:
             with running.client() as client:
                 work = ("sleep 0.5", "hang 5")[number % 2]
                 job = client.post(JOBS, json={"prompt": work}).json()
@@ -309,7 +310,7 @@ def stops(state: Path, count: int) -> Stops:
                 slowest = max(slowest, time.monotonic() - began)
             code = running.process.wait(20)
             in_time = time.monotonic() - began <= grace + 2
-        left = _left(state, [job["id"], waiting["id"]])
+        left = _left(place, [job["id"], waiting["id"]])
         in_order += code == 0 and in_time and left <= {"queued", "completed"}
     return Stops(in_order, slowest)
 
