@@ -88,11 +88,13 @@ class Client:
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """Status and whole body."""
-        reader, writer = (
-            self._idle.pop()
-            if self._idle
-            else await asyncio.open_connection(self._host, self._port, limit=1 << 22)
-        )
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():  # else the server has closed it, as it may
+                break
+            writer.close()
+        else:
+            reader, writer = await asyncio.open_connection(self._host, self._port, limit=1 << 22)
         data = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n"
         if data:
