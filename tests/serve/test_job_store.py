@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -160,6 +162,24 @@ def test_inputs_go_with_the_end_and_are_not_counted(store: JobStore) -> None:
     assert found.bytes == 1004
 
 
+def test_a_job_that_dies_before_its_end_is_kept_can_be_done_again(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its inputs are there until the end is written."""
+    job = accepted(store)
+    store.claim([job.id])
+    store.place(job.id).mkdir()
+    (store.place(job.id) / "input").write_bytes(b"sound")
+
+    def die(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_end", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.complete(job.id, Result({}))
+    assert (store.place(job.id) / "input").read_bytes() == b"sound"
+
+
 def test_what_was_begun_before_goes_alone(store: JobStore, tmp_path: Path) -> None:
     job = store.accept(new_job("music", MODEL, "", {}, batch="b"), queue=9)
     assert task_of(job, tmp_path, 1.0).batch == "b"
@@ -244,6 +264,14 @@ def test_keys_are_kept_as_hashes_and_found_by_their_secret(
     assert keys.id_of(secret) is None
     with pytest.raises(ConfigError, match="there is no key 'phone'"):
         keys.remove("phone")
+
+
+def test_many_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    code = "import sys, pathlib; from antiphon.serve.database import Database as D; "
+    code += "D(pathlib.Path(sys.argv[1])).close()"
+    command = [sys.executable, "-c", code, str(tmp_path / "serve")]
+    begun = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [(one.communicate()[1], one.returncode) for one in begun] == [("", 0)] * 6
 
 
 def test_a_database_of_another_version_is_refused(database: Database) -> None:

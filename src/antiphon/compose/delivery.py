@@ -165,12 +165,13 @@ def stream_pcm(
         raise ConfigError(f"bit depth is {form.bit_depth}; expected for raw PCM: 16 or 32 (float)")
     blocks = _spoken(performance, on_samples)
     for samples in _formed(blocks, form, sample_rate):
-        if form.bit_depth == 32:
-            data = samples.T.astype("<f4").tobytes()
-        else:
-            data = np.rint(np.clip(samples.T, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
-        file.write(data)
+        file.write(samples.T.astype("<f4").tobytes() if form.bit_depth == 32 else pcm16(samples))
         file.flush()
+
+
+def pcm16(samples: FloatArray) -> bytes:
+    """Samples [C, n] in 16 bits, little endian, channels interleaved; clipped at full scale."""
+    return np.rint(np.clip(samples.T, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
 
 
 def _require_no_end(form: Form) -> None:

@@ -53,8 +53,14 @@ def read_score(path: Path) -> Score:
         score = Score.from_json(data)
     except ConfigError as error:
         raise ConfigError(f"score {str(path)!r}: {error}") from error
+    return playable(score, f"score {str(path)!r}")
+
+
+def playable(score: Score, named: str) -> Score:
+    """The score, completed; `named` names it in messages. Raises ConfigError for one without
+    notes."""
     if not any(track.notes for track in score.tracks):
-        raise ConfigError(f"score {str(path)!r} has no notes; expected some to be played")
+        raise ConfigError(f"{named} has no notes; expected some to be played")
     return completed(score)
 
 

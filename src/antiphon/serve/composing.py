@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-import numpy as np
-
 from antiphon.audio import FloatArray, Limits, read, with_channels
 from antiphon.compose.composer import Composer
-from antiphon.compose.delivery import Delivered, played
+from antiphon.compose.delivery import Delivered, pcm16, played
 from antiphon.compose.forms import Form
-from antiphon.compose.options import form_of, requests_of
-from antiphon.compose.own_scores import completed
+from antiphon.compose.options import RECORDINGS, form_of, requests_of
+from antiphon.compose.own_scores import playable
 from antiphon.compose.requests import SYNTH, Block, Performance, Plan, Request
 from antiphon.errors import AntiphonError, ConfigError
 from antiphon.files import atomic_write
@@ -32,7 +30,6 @@ from antiphon.serve.tasks import NOTES, PIECE, SOUND, SOUND_IS, Result, Running,
 
 MOST_AT_ONCE = 4
 _MOST_CONTINUED_BYTES = 256 << 20  # 600 s of stereo at 48 kHz are 230 MB
-_RECORDINGS = ("continue", "melody")
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +180,7 @@ class _Piece:
         if self.running.is_stopped:
             return
         if self.sound is not None:
-            pcm = np.clip(with_channels(block, self.channels).T, -1.0, 1.0) * 32_767
-            self.sound.write(np.rint(pcm).astype("<i2").tobytes())
+            self.sound.write(pcm16(with_channels(block, self.channels)))
             self.running.sounded(self.samples)
         self.running.progress(self.samples / self.total)
 
@@ -236,7 +232,7 @@ def requests_from(task: Task, decoding: Limits) -> tuple[Request, ...]:
     assert isinstance(seed, int), "drawn when it was accepted"
     requests = requests_of(prompt, seed, _options(task), decoding.max_seconds)
     recordings = {}
-    for name in _RECORDINGS:
+    for name in RECORDINGS:
         if name not in _mapping(asked["asked"]):
             continue
         path = task.folder / name
@@ -247,7 +243,9 @@ def requests_from(task: Task, decoding: Limits) -> tuple[Request, ...]:
         except FileNotFoundError as error:
             raise ConfigError(f"{name}: the recording is gone; send it again") from error
     given = asked.get("score")
-    score = None if given is None else completed(_score(given))
+    score = None
+    if given is not None:
+        score = playable(Score.from_json(json.dumps(given).encode()), "the score")
     damage = tuple(f"{n}: {p}" for n, found in recordings.items() for p in found.damage.problems)
     sounds = {name: recording.waveform for name, recording in recordings.items()}
     return tuple(
@@ -260,13 +258,6 @@ def requests_from(task: Task, decoding: Limits) -> tuple[Request, ...]:
         )
         for request in requests
     )
-
-
-def _score(given: object) -> Score:
-    score = Score.from_json(json.dumps(given).encode())
-    if not any(track.notes for track in score.tracks):
-        raise ConfigError("the score has no notes; expected some to be played")
-    return score
 
 
 def _options(task: Task) -> Mapping[str, object]:

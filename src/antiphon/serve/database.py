@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from antiphon.errors import DiskFullError, StorageError
-from antiphon.files import storage_error
+from antiphon.files import locked, storage_error
 
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 30.0
@@ -60,8 +60,13 @@ class Database:
         self._here = threading.local()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Several processes may be the first: SQLite waits for no other to begin a WAL.
+            with locked(self._path):
+                self._prepare()
         except OSError as error:
             raise storage_error("write", folder, error) from error
+
+    def _prepare(self) -> None:
         with self._translated():
             connection = self.connection
             (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -211,7 +211,6 @@ class JobStore:
 
     def complete(self, job_id: str, result: Result) -> bool:
         """The job's one result. False where it was cancelled or deleted meanwhile."""
-        self._drop_inputs(job_id)
         size = self._size(job_id)
         return self._end(
             job_id, "completed", _json(result.value), _json(result.summary), None, size
@@ -239,6 +238,7 @@ class JobStore:
         too often. Gives those given up. For the one owner there is, before it begins."""
         marks = ", ".join("?" * len(models))
         given_up: list[Job] = []
+        at_their_end: list[str] = []
         with self._database.writing() as sql:
             rows = sql.execute(
                 f"SELECT {_BRIEF} FROM jobs WHERE status = 'in_progress' AND model IN ({marks})",
@@ -259,7 +259,9 @@ class JobStore:
                     (status, problem and _json(asdict(problem)), ended, job.id),
                 )
                 if ended is not None:
-                    self._drop_inputs(job.id)
+                    at_their_end.append(job.id)
+        for job_id in at_their_end:
+            self._drop_inputs(job_id)
         return given_up
 
     # What a client may do with a job that is there.
@@ -311,14 +313,18 @@ class JobStore:
             sql.execute("UPDATE jobs SET bytes = ? WHERE id = ?", (self._size(job_id), job_id))
 
     def _drop_inputs(self, job_id: str) -> None:
-        """What is done needs them no more, and nobody would count them."""
+        """What is at its end needs them no more. After that is written: a job that is begun again
+        does."""
         for name in INPUTS:
             (self.place(job_id) / name).unlink(missing_ok=True)
 
     def _size(self, job_id: str) -> int:
+        """Of what a job made, without its inputs."""
         place = self.place(job_id)
         files = place.iterdir() if place.is_dir() else ()
-        return sum(path.stat().st_size for path in files if path.is_file())
+        return sum(
+            path.stat().st_size for path in files if path.is_file() and path.name not in INPUTS
+        )
 
 
 def task_of(job: Job, place: Path, seconds: float) -> Task:

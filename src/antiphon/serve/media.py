@@ -12,6 +12,7 @@ import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 
+from antiphon.models.record import sha256_of
 from antiphon.serve.bodies import Part
 from antiphon.serve.problems import refuse
 from antiphon.serve.remote import fetch_allowed
@@ -87,7 +88,7 @@ async def _of_url(service: Service, url: str, folder: Path, param: str) -> Sound
         fetch_allowed, url, folder, service.options.media_hosts, service.caps.audio_bytes
     )
     name = tidy_name(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
-    return Sound(path, name, await service.on_disk(_digest_of, path))
+    return Sound(path, name, await service.on_disk(sha256_of, path))
 
 
 async def _below_root(service: Service, url: str, param: str) -> Sound:
@@ -105,7 +106,7 @@ async def _below_root(service: Service, url: str, param: str) -> Sound:
         raise refuse(404, "file_not_found", "there is no such file below the media folder", param)
     if real.stat().st_size > service.caps.audio_bytes:
         raise too_large(service.caps.audio_bytes)
-    return Sound(real, tidy_name(real.name), await service.on_disk(_digest_of, real))
+    return Sound(real, tidy_name(real.name), await service.on_disk(sha256_of, real))
 
 
 def _decoded(text: str, service: Service, param: str) -> bytes:
@@ -129,8 +130,3 @@ async def _written(service: Service, data: bytes, folder: Path, name: str) -> So
         return Sound(path, name, hashlib.sha256(data).hexdigest())
 
     return await service.on_disk(write)
-
-
-def _digest_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

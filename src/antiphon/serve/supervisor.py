@@ -61,8 +61,7 @@ def serve(
     with _only_service(options.folder), _listening(options) as listening, _runtime() as runtime:
         _clear_scratch(options.folder)
         address = _address_of(options, listening)
-        specs = [] if owners is None else list(owners)
-        specs = specs or owner_specs(options)
+        specs = owner_specs(options) if owners is None else owners
         children = Children(_owners(specs, options, runtime))
 
         def workers() -> list[ChildSpec]:
@@ -170,7 +169,7 @@ class _Service:
         owners = [child for child in children.all if child not in workers]
         for child in [*workers, *owners]:
             child.tell("drain", self._options.grace_seconds)
-        while any(child.is_alive for child in owners) and len(self._signals) == first:
+        while _any_alive(owners) and len(self._signals) == first:
             if time.monotonic() > deadline + _LEAVE_SECONDS / 2:
                 break
             children.watch(0.05, woken)
@@ -370,7 +369,7 @@ def _clear_scratch(folder: Path) -> None:
     scratch = folder / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
-    (scratch / "metrics").mkdir(mode=0o700, parents=True, exist_ok=True)
+    (scratch / "metrics").mkdir(mode=0o700)
 
 
 def _address_of(options: ServeOptions, listening: socket.socket) -> str:

@@ -27,6 +27,7 @@ from starlette.applications import Starlette
 
 from antiphon import __version__
 from antiphon.errors import AntiphonError
+from antiphon.models.record import sha256_of
 from antiphon.serve.bodies import AudioUrl, MusicBody, Part
 from antiphon.serve.jobs import new_id
 from antiphon.serve.media import Sound, sound_of_file, sound_of_part
@@ -200,13 +201,10 @@ async def _sound(service: Service, audio: str, key: str, paths: bool) -> AsyncIt
 
 def _local(path: str) -> Sound:
     """A file that the user of this machine names."""
-    import hashlib
-
     found = Path(path).expanduser()
     if not found.is_file():
         raise ToolError(f"there is no file {path!r}")
-    with found.open("rb") as file:
-        return Sound(found, found.name, hashlib.file_digest(file, "sha256").hexdigest())
+    return Sound(found, found.name, sha256_of(found))
 
 
 async def _heard(

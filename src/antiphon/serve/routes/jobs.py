@@ -67,13 +67,14 @@ async def music_inputs(service: Service, body: MusicBody, key: str) -> dict[str,
 async def accept_music(service: Service, body: MusicBody, key: str, once: str | None) -> Job:
     """Raises Refused, ConfigError."""
     model = service.model(body.model, COMPOSER)
-    known = await service.known("music", key, once, hash_of(body))
+    said = hash_of(body)
+    known = await service.known("music", key, once, said)
     if known is not None:
         return known
     asked = music_request(body, service.caps)
     inputs = await music_inputs(service, body, key)
     job = new_job("music", model, key, asked.request, asked.batch)
-    return await service.accept(job, inputs, once=once, body=hash_of(body))
+    return await service.accept(job, inputs, once=once, body=said)
 
 
 async def accept_listening(
@@ -85,7 +86,8 @@ async def accept_listening(
 ) -> Job:
     """Raises Refused."""
     model = service.model(body.model, LISTENER)
-    known = await service.known(kind, key, once, hash_of(body))
+    said = hash_of(body)
+    known = await service.known(kind, key, once, said)
     if known is not None:
         return known
     sound = await sound_of_file(service, body.file_id, key, "file_id")
@@ -97,7 +99,7 @@ async def accept_listening(
         "asked": given, "filename": sound.filename, "digest": sound.digest,
     }  # fmt: skip
     job = new_job(kind, model, key, request, sound.digest)
-    return await service.accept(job, {INPUT: sound.path}, once=once, body=hash_of(body))
+    return await service.accept(job, {INPUT: sound.path}, once=once, body=said)
 
 
 def hash_of(body: BaseModel) -> str:

@@ -31,8 +31,7 @@ async def content_of(
     """A piece as a file; what it was not written as is made now. Raises Refused."""
     place = service.jobs.place(job.id)
     piece = place / str(result["path"])
-    own = piece.suffix.removeprefix(".")
-    form = form or own
+    form = form or piece.suffix.removeprefix(".")
     name = _file_name(job, form)
     if form == "json":
         disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -41,23 +40,25 @@ async def content_of(
         path = place / NOTES
         if not path.exists():
             raise refuse(404, "no_score", "the piece has no score", "format")
-    elif form == own:
-        path = piece
     else:
-        path = place / f"as.{form}"
-        if not path.exists():
-            await transcoded(service, job, piece, path)
+        path = await _in_form(service, job, piece, form)
     if not path.exists():
         raise refuse(404, "no_result", "the file of the piece is gone", "id")
     return Content(path, media_type=FORMATS[form], filename=name)
 
 
-async def transcoded(service: Service, job: Job, source: Path, target: Path) -> None:
-    """A piece in another format, which is kept. Raises AudioError, StorageError."""
-    async with service.decoding:
-        # Not among the threads that every request needs.
-        await asyncio.to_thread(_transcode, source, target)
-    await service.on_disk(service.jobs.grown, job.id)
+async def _in_form(service: Service, job: Job, piece: Path, form: str) -> Path:
+    """The file of a piece in a format; one that is made is kept. Raises AudioError,
+    StorageError."""
+    if piece.suffix == f".{form}":
+        return piece
+    target = piece.with_name(f"as.{form}")
+    if not target.exists():
+        async with service.decoding:
+            # Not among the threads that every request needs.
+            await asyncio.to_thread(_transcode, piece, target)
+        await service.on_disk(service.jobs.grown, job.id)
+    return target
 
 
 def _transcode(source: Path, target: Path) -> None:
@@ -90,11 +91,7 @@ async def growing_wav(service: Service, job: Job) -> AsyncIterator[bytes]:
         yield sound.finish()
     else:  # its sound is in its file alone
         done = await service.finished(job.id)
-        path = place / str(completed(done)["path"])
-        if path.suffix != ".wav":
-            path, source = place / "as.wav", path
-            if not path.exists():
-                await transcoded(service, done, source, path)
+        path = await _in_form(service, done, place / str(completed(done)["path"]), "wav")
         with path.open("rb") as file:
             while block := await service.on_disk(file.read, _BLOCK_BYTES):
                 yield block
